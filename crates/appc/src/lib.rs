@@ -1,0 +1,1 @@
+//! appc: see the README's map of the tree.

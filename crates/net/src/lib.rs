@@ -1,0 +1,1 @@
+//! net: see the README's map of the tree.

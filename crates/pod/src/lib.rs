@@ -1,0 +1,1 @@
+//! pod: see the README's map of the tree.

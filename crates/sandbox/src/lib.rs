@@ -1,0 +1,1 @@
+//! sandbox: see the README's map of the tree.

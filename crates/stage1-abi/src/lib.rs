@@ -1,0 +1,1 @@
+//! stage1-abi: see the README's map of the tree.

@@ -1,0 +1,1 @@
+//! supervisor: see the README's map of the tree.

@@ -1,0 +1,1 @@
+//! tests: see the README's map of the tree.
