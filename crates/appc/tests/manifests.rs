@@ -1,5 +1,10 @@
 //! Whole manifests: what is read, how it is written back, what is refused and how that is said.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where something unexpected happens"
+)]
+
 use appc::{AcIdentifier, AcName, App, Error, ImageManifest, IsolatorValue, PodManifest, Volume};
 use serde_json::{Value, json};
 
