@@ -31,7 +31,7 @@ impl Pods {
     /// # Errors
     /// The data directory is not writable or full.
     pub fn new_pod(&self) -> Result<PreparingPod, Error> {
-        let uuid = appc::Uuid::new_v4().to_string();
+        let uuid = appc::Uuid::generate().to_string();
         let root = self.root()?;
         let relative = Self::relative(Phase::Embryo, &uuid);
         let path = self.path().join(&relative);

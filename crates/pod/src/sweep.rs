@@ -141,11 +141,29 @@ impl Pods {
                 });
             }
         };
-        let mut locked = pod.lock(self)?;
+        let mut locked = self.lock_patiently(pod)?;
         if locked.pod.phase() != to {
             locked.pod.rename(self, to, true)?;
         }
         Ok(locked)
+    }
+}
+
+impl Pods {
+    /// Takes the lock of a pod that nobody holds for long: `list` and `status` hold it for
+    /// microseconds while they look.
+    fn lock_patiently(&self, pod: Pod) -> Result<LockedPod, Error> {
+        let uuid = pod.uuid().to_owned();
+        let mut attempt = pod.lock(self);
+        for _ in 0..20 {
+            match attempt {
+                Err(Error::Locked(_)) => {}
+                done => return done,
+            }
+            std::thread::sleep(Duration::from_millis(2));
+            attempt = self.find(&uuid)?.lock(self);
+        }
+        attempt
     }
 }
 

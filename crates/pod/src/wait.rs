@@ -160,11 +160,17 @@ fn wait_moved(pod: &Pod, deadline: Instant) -> Result<(), Error> {
 /// Waits until something changes beside `rkt/supervisor-status`, or the pod ends.
 fn wait_status_change(pod: &Pod, deadline: Instant) -> Result<(), Error> {
     let status = pod.stage1_written()?.join(path::SUPERVISOR_STATUS);
-    let dir = status.parent().unwrap_or(Path::new("")).to_path_buf();
-    let events = WatchFlags::CREATE | WatchFlags::MOVED_TO;
-    let watcher = match watch(pod, &dir, events) {
-        Err(error) if error.is_gone() => return Ok(()),
-        other => other?,
+    let events = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVE_SELF;
+    // A directory that is not there yet appears in the nearest one that is.
+    let mut dirs = status.ancestors().skip(1);
+    let watcher = loop {
+        let Some(dir) = dirs.next() else {
+            return Ok(());
+        };
+        match watch(pod, dir, events) {
+            Err(error) if error.is_gone() => {}
+            other => break other?,
+        }
     };
     if pod.is_ready()? {
         return Ok(());
