@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::check::{At, Check, no_nul, unique};
-use crate::json::{Extra, list_type};
+use crate::json::{Extra, list_type, nullable};
 use crate::{AcIdentifier, Date, Error};
 
 /// One annotation.
@@ -13,6 +13,7 @@ pub struct Annotation {
     /// `coreos.com/rkt/stage1/run` are in every stage1 image.
     pub name: AcIdentifier,
     /// Any text, except for the recognized `created`, `homepage` and `documentation`.
+    #[serde(default, deserialize_with = "nullable")]
     pub value: String,
     /// Members that the specification does not name.
     #[serde(flatten)]

@@ -51,13 +51,9 @@ impl At<'_> {
 
     /// The error for the value here.
     pub(crate) fn fail(&self, reason: impl Into<String>) -> Error {
-        let path = match self.step {
-            Step::Root => "manifest".to_owned(),
-            _ => self.to_string(),
-        };
-        Error::Field {
-            path,
-            reason: reason.into(),
+        match self.step {
+            Step::Root => Error::field("manifest", &reason.into()),
+            _ => Error::field(&self.to_string(), &reason.into()),
         }
     }
 }

@@ -135,8 +135,9 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 
 /// The inverse of [`days`]: year, month, day.
 fn civil(day: i64) -> (i64, i64, i64) {
-    // An estimate that is never too small by more than a year, corrected by the exact formula.
-    let mut year = 1970 + day.div_euclid(366) - 1;
+    // An estimate that is never too late, corrected by the exact formula.
+    let longest = if day < 0 { 365 } else { 366 };
+    let mut year = 1970 + day.div_euclid(longest) - 1;
     while days(year + 1, 1, 1) <= day {
         year += 1;
     }

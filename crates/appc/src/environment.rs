@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::check::{At, Check, no_nul, unique};
-use crate::json::{Extra, list_type};
+use crate::json::{Extra, list_type, nullable};
 
 /// One environment variable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,7 +12,8 @@ pub struct EnvironmentVariable {
     /// Not empty and without `=`. The specification asks for letters, digits and `_`; like the
     /// original, everything the kernel can hand over is accepted, since images have it.
     pub name: String,
-    /// Any text without a NUL byte; nothing in it is substituted.
+    /// Any text without a NUL byte, empty when absent; nothing in it is substituted.
+    #[serde(default, deserialize_with = "nullable")]
     pub value: String,
     /// Members that the specification does not name.
     #[serde(flatten)]

@@ -42,17 +42,21 @@ pub enum Error {
 }
 
 impl Error {
-    /// An [`Error::Value`]; values of strangers are cut so that a message stays a line.
+    /// An [`Error::Value`].
     pub(crate) fn value(kind: &'static str, value: &str, reason: impl Into<String>) -> Self {
-        const SHOWN: usize = 128;
-        let mut shown: String = value.chars().take(SHOWN).collect();
-        if shown.len() < value.len() {
-            shown.push('…');
-        }
+        let shown = shorten(value);
         Error::Value {
             kind,
             value: shown,
-            reason: reason.into(),
+            reason: legible(&reason.into()),
+        }
+    }
+
+    /// An [`Error::Field`].
+    pub(crate) fn field(path: &str, reason: &str) -> Self {
+        Error::Field {
+            path: legible(path),
+            reason: legible(reason),
         }
     }
 
@@ -63,4 +67,26 @@ impl Error {
             other => other.to_string(),
         }
     }
+}
+
+/// Cuts text of strangers, so that a message stays a line.
+fn shorten(text: &str) -> String {
+    const SHOWN: usize = 256;
+    let mut shown: String = text.chars().take(SHOWN).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Text for a message that may quote a stranger: short, and nothing a terminal would obey.
+pub(crate) fn legible(text: &str) -> String {
+    let mut shown = String::new();
+    for c in shorten(text).chars() {
+        match c.is_control() {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
 }

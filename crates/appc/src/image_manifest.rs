@@ -8,11 +8,15 @@ use crate::{AcIdentifier, Annotations, App, Dependency, Error, Labels, SemVer};
 
 const KIND: &str = "ImageManifest";
 
+fn kind<'de, D: serde::Deserializer<'de>>(reader: D) -> Result<String, D::Error> {
+    crate::json::kind(reader, KIND)
+}
+
 /// The manifest of an App Container Image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageManifest {
     /// Always `ImageManifest`.
-    #[serde(rename = "acKind")]
+    #[serde(rename = "acKind", deserialize_with = "kind")]
     pub ac_kind: String,
     /// The version of the specification it was written for.
     #[serde(rename = "acVersion")]

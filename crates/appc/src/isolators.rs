@@ -152,10 +152,7 @@ impl IsolatorValue {
 
     /// The isolator for a manifest. Checks the parameters; [`IsolatorValue::Unknown`] has none.
     pub fn isolator(&self) -> Result<Isolator, Error> {
-        let fail = |reason: String| Error::Field {
-            path: "isolator".to_owned(),
-            reason,
-        };
+        let fail = |reason: String| Error::field("isolator", &reason);
         let name = self.name().ok_or_else(|| fail("has no name".to_owned()))?;
         let value = match self {
             IsolatorValue::Cpu(v)
@@ -250,7 +247,7 @@ fn read<T: DeserializeOwned>(value: &Value, at: &At<'_>) -> Result<T, Error> {
     serde_path_to_error::deserialize(value).map_err(|cause| {
         let reason = cause.inner().to_string();
         match cause.path().iter().next() {
-            Some(_) => at.fail(format!("{}: {reason}", cause.path())),
+            Some(_) => Error::field(&format!("{at}.{}", cause.path()), &reason),
             None => at.fail(reason),
         }
     })

@@ -6,6 +6,7 @@ use serde_json::error::Category;
 
 use crate::Error;
 use crate::check::{At, Check};
+use crate::error::legible;
 
 /// Members of an object that the specification does not name, in the order they were read.
 pub type Extra = serde_json::Map<String, serde_json::Value>;
@@ -42,17 +43,14 @@ fn read_error(cause: serde_path_to_error::Error<serde_json::Error>) -> Error {
         Some(_) => cause.path().to_string(),
         None => "manifest".to_owned(),
     };
-    Error::Field {
-        path,
-        reason: without_position(cause.inner()),
-    }
+    Error::field(&path, &without_position(cause.inner()))
 }
 
 fn syntax(cause: &serde_json::Error) -> Error {
     Error::Syntax {
         line: cause.line(),
         column: cause.column(),
-        reason: without_position(cause),
+        reason: legible(&without_position(cause)),
     }
 }
 
@@ -70,6 +68,17 @@ where
     T: Deserialize<'de> + Default,
 {
     Option::<T>::deserialize(reader).map(Option::unwrap_or_default)
+}
+
+/// Reads the kind of a manifest. Said at once, since every other field would be wrong as well.
+pub(crate) fn kind<'de, D: Deserializer<'de>>(reader: D, kind: &str) -> Result<String, D::Error> {
+    let found = String::deserialize(reader)?;
+    match found == kind {
+        true => Ok(found),
+        false => Err(serde::de::Error::custom(format!(
+            "must be {kind}, not {found:?}"
+        ))),
+    }
 }
 
 /// For `skip_serializing_if` on flags that default to false.

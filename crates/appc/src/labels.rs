@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::check::{At, Check, no_nul, unique};
-use crate::json::{Extra, list_type};
+use crate::json::{Extra, list_type, nullable};
 use crate::{AcIdentifier, Error};
 
 /// One label of an image.
@@ -11,7 +11,8 @@ use crate::{AcIdentifier, Error};
 pub struct Label {
     /// The key; `name` is not allowed.
     pub name: AcIdentifier,
-    /// Any text.
+    /// Any text, empty when absent.
+    #[serde(default, deserialize_with = "nullable")]
     pub value: String,
     /// Members that the specification does not name.
     #[serde(flatten)]

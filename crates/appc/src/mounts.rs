@@ -76,6 +76,18 @@ impl Mount {
         list.finish()?;
         Ok(mount)
     }
+
+    /// Reads the form of `rkt app add --mnt-volume`, a volume of this app alone and its target:
+    /// `name=NAME,kind=host,source=/p,target=/q[,readOnly=b]…`.
+    pub fn parse_with_volume(text: &str) -> Result<Self, Error> {
+        let mut list = Parameters::split("mounted volume", text, None)?;
+        let volume = Volume::take(&mut list)?;
+        let mut mount = Mount::new(volume.name.clone(), list.required("target")?);
+        path_rule(&mount.path).map_err(|reason| list.fail(format!("target {reason}")))?;
+        list.finish()?;
+        mount.app_volume = Some(volume);
+        Ok(mount)
+    }
 }
 
 impl Check for MountPoint {
@@ -97,6 +109,15 @@ impl Check for Mount {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_volume_of_one_app() {
+        let m =
+            Mount::parse_with_volume("name=a,kind=host,source=/s,target=/t,readOnly=1").unwrap();
+        assert_eq!((m.volume.as_str(), m.path.as_str()), ("a", "/t"));
+        assert!(m.app_volume.unwrap().read_only);
+        assert!(Mount::parse_with_volume("name=a,kind=empty").is_err());
+    }
 
     #[test]
     fn command_line_form() {

@@ -139,8 +139,9 @@ mod tests {
     #[test]
     fn identifiers_follow_the_pattern() {
         for good in [
+            "database",
             "example.com/database",
-            "example.com/~user/app_v1".replace("/~", "~").as_str(),
+            "sub-domain.example.com/org~a/product_1/release",
         ] {
             assert_eq!(AcIdentifier::parse(good).unwrap(), good);
         }

@@ -12,6 +12,10 @@ use crate::{
 
 const KIND: &str = "PodManifest";
 
+fn kind<'de, D: serde::Deserializer<'de>>(reader: D) -> Result<String, D::Error> {
+    crate::json::kind(reader, KIND)
+}
+
 /// The manifest of a pod: its apps and what they share.
 ///
 /// The lists are written even when empty, as the original wrote them.
@@ -21,7 +25,7 @@ pub struct PodManifest {
     #[serde(rename = "acVersion")]
     pub ac_version: SemVer,
     /// Always `PodManifest`.
-    #[serde(rename = "acKind")]
+    #[serde(rename = "acKind", deserialize_with = "kind")]
     pub ac_kind: String,
     /// The apps; names are unique.
     #[serde(default, deserialize_with = "nullable")]

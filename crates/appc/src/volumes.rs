@@ -84,6 +84,13 @@ impl Volume {
     /// `NAME,kind=empty[,mode=0755][,uid=0][,gid=0][,readOnly=b]`.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let mut list = Parameters::split("volume", text, Some("name"))?;
+        let volume = Volume::take(&mut list)?;
+        list.finish()?;
+        Ok(volume)
+    }
+
+    /// Takes the parameters of a volume out of a list.
+    pub(crate) fn take(list: &mut Parameters<'_>) -> Result<Self, Error> {
         let name = AcName::parse(list.required("name")?)?;
         let mut volume = match list.required("kind")? {
             "empty" => Volume::empty(name),
@@ -102,7 +109,6 @@ impl Volume {
         volume
             .rule()
             .map_err(|(field, reason)| list.fail(format!("{field} {reason}")))?;
-        list.finish()?;
         Ok(volume)
     }
 
