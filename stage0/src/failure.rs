@@ -73,7 +73,7 @@ impl Failure {
 }
 
 fn causes(failure: &Failure) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    std::iter::successors(failure.source(), |e| e.source())
+    std::iter::successors(failure.source(), |e: &&(dyn Error + 'static)| (**e).source())
 }
 
 impl fmt::Display for Failure {

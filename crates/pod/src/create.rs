@@ -75,6 +75,15 @@ impl PreparingPod {
         &self.pod.dir
     }
 
+    /// Removes what was made so far.
+    ///
+    /// # Errors
+    /// The kernel refuses to remove something; `rkt gc` will find it.
+    pub fn abandon(mut self, pods: &Pods) -> Result<(), Error> {
+        self.pod.rename(pods, Phase::Garbage, true)?;
+        pods.remove(crate::LockedPod { pod: self.pod })
+    }
+
     /// Straight to the run phase (`rkt run`). Nothing is synced: a reboot ends the pod anyway.
     ///
     /// # Errors

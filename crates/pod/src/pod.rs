@@ -160,6 +160,6 @@ pub(crate) fn sync(pods: &Pods, phase: Phase) {
         && let Ok(fd) = open_dir(root, std::path::Path::new(phase.dir()))
     {
         // Not every file system syncs directories; nothing is lost but the guarantee.
-        drop(rustix::fs::fsync(fd.as_fd()));
+        let _ = rustix::fs::fsync(fd.as_fd());
     }
 }

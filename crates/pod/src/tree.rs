@@ -147,3 +147,16 @@ pub fn write_at(dir: impl AsFd, name: &Path, content: &[u8], mode: u32) -> Resul
     }
     Ok(())
 }
+
+impl Dir {
+    /// Writes a file through a temporary name, so that readers find all of it or what was before.
+    ///
+    /// # Errors
+    /// The kernel refuses, or the disk is full.
+    pub fn write_whole(&self, name: &str, content: &[u8], mode: u32) -> Result<(), Error> {
+        let temporary = format!(".{name}");
+        self.write(&temporary, content, mode)?;
+        rustix::fs::renameat(&self.fd, temporary, &self.fd, name)
+            .map_err(|e| Error::io("write", self.path.join(name), e))
+    }
+}

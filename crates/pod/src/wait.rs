@@ -89,7 +89,7 @@ fn blocking(
         std::thread::Builder::new()
             .spawn(move || {
                 // The receiver is gone when the time ran out.
-                drop(done.send(call()));
+                let _ = done.send(call());
             })
             .map_err(|e| Error::io("wait for pod", pod.dir().path(), e))?;
     }

@@ -80,7 +80,8 @@ pub(super) fn read(matches: &ArgMatches, groups: &Groups) -> Result<PodRequest, 
             ..AppRequest::default()
         });
     }
-    let mut flags: Vec<Placed> = per_app()
+    let per_app = per_app();
+    let mut flags: Vec<Placed> = per_app
         .iter()
         .flat_map(|arg| placed(matches, arg.get_id().as_str()))
         .chain(placed(matches, MARK))

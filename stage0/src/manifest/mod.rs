@@ -6,6 +6,5 @@ mod isolators;
 mod pod;
 
 pub(crate) use app::{AppRequest, MergedImage};
-pub(crate) use env::{PodEnv, read_env_file};
-pub(crate) use isolators::IsolatorFlags;
+pub(crate) use env::read_env_file;
 pub(crate) use pod::{PodRequest, adopt, generate};
