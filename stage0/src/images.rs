@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use appc::{Hash, ImageManifest};
+use appc::{Hash, ImageManifest, ImageName};
 use clap::ArgMatches;
+use store::{ImageId, ImportOptions, Store};
 
 use crate::cli::flags::Values;
 use crate::context::Context;
@@ -47,73 +48,134 @@ pub(crate) struct Rendered {
     pub(crate) tree: String,
 }
 
-/// The store.
+/// The store, spoken to in the words of the command line.
 #[derive(Debug)]
 pub(crate) struct Images {
+    /// The store itself.
+    pub(crate) store: Store,
     data_dir: PathBuf,
 }
 
 impl Images {
-    /// Opens the store of the data directory.
-    pub(crate) fn open(context: &Context) -> Result<Self, Failure> {
-        Ok(Self { data_dir: context.data_dir.clone() })
+    /// The store of the data directory.
+    pub(crate) fn open(context: &Context) -> Self {
+        Self {
+            store: Store::open(&context.data_dir),
+            data_dir: context.data_dir.clone(),
+        }
     }
 
-    /// The image that a reference means, fetched if the policy says so.
-    pub(crate) fn find(&self, context: &Context, text: &str, policy: PullPolicy) -> Result<Hash, Failure> {
+    /// The image that a reference means, imported if the policy says so.
+    pub(crate) fn find(
+        &self,
+        context: &Context,
+        text: &str,
+        policy: PullPolicy,
+    ) -> Result<ImageId, Failure> {
         let problem = || format!("cannot get image {text:?}");
         match Reference::parse(text).doing_with(problem)? {
-            Reference::Hash(prefix) => self.by_hash(prefix),
-            Reference::Name(name) => self.by_name(name),
-            Reference::File(path) if policy == PullPolicy::Never => Err(Failure::new(format!(
-                "{path:?} is a file, which --pull-policy=never does not read"
-            ))),
-            Reference::File(path) => self.import_file(context, path, context.insecure.image),
+            Reference::File(path) if policy != PullPolicy::Never => {
+                self.import_file(path, context.insecure.image)
+            }
+            _ => self.lookup(text),
         }
         .doing_with(problem)
     }
 
-    pub(crate) fn import_file(&self, context: &Context, path: &str, trusted: bool) -> Result<Hash, Failure> {
+    /// An image of the store, by its ID, the beginning of one, or its name.
+    pub(crate) fn lookup(&self, text: &str) -> Result<ImageId, Failure> {
+        match Reference::parse(text)? {
+            Reference::Hash(prefix) => self.by_hash(prefix),
+            Reference::Name(name) => self.by_name(name),
+            Reference::File(path) => Err(Failure::new(format!(
+                "{path:?} is a file, not an image of the store"
+            ))),
+        }
+    }
+
+    /// Imports an ACI file. `trusted` files need no signature.
+    pub(crate) fn import_file(&self, path: &str, trusted: bool) -> Result<ImageId, Failure> {
+        let file = std::fs::File::open(path).doing_with(|| format!("cannot open {path:?}"))?;
+        let kind = file.metadata().doing_with(|| format!("cannot inspect {path:?}"))?;
+        if kind.is_dir() {
+            return Err(Failure::new(format!("{path:?} is a directory, not an ACI")));
+        }
         if !trusted {
-            return Err(Failure::new(format!("no signature can be checked for {path:?} in this version: use --insecure-options=image")));
+            return Err(Failure::new(format!(
+                "the signature of {path:?} cannot be checked in this version: if you trust it, use --insecure-options=image"
+            )));
         }
-        let _ = context;
-        Err(Failure::new("no store"))
+        self.import(file, path)
     }
 
-    pub(crate) fn import(&self, _bytes: &[u8], _source: &str) -> Result<Hash, Failure> {
-        Err(Failure::new("no store"))
+    /// Imports an ACI from a stream. Root's imports are rendered at once: the first run finds the
+    /// tree there.
+    pub(crate) fn import(
+        &self,
+        from: impl std::io::Read + Send,
+        source: &str,
+    ) -> Result<ImageId, Failure> {
+        let options = ImportOptions {
+            render: rustix::process::geteuid().is_root(),
+            latest: false,
+        };
+        let info = self
+            .store
+            .import(from, options)
+            .doing_with(|| format!("cannot import {source:?}"))?;
+        Ok(info.id)
     }
 
-    pub(crate) fn by_hash(&self, prefix: &str) -> Result<Hash, Failure> {
-        Hash::parse(prefix).doing("bad hash")
+    /// The image with an ID or the beginning of one.
+    pub(crate) fn by_hash(&self, prefix: &str) -> Result<ImageId, Failure> {
+        self.store
+            .resolve(prefix)
+            .doing_with(|| format!("cannot find image {prefix:?}"))
     }
 
-    pub(crate) fn by_name(&self, _name: &str) -> Result<Hash, Failure> {
-        Err(Failure::new("no store"))
+    /// The image of a name, perhaps with labels.
+    pub(crate) fn by_name(&self, text: &str) -> Result<ImageId, Failure> {
+        let problem = || format!("cannot find image {text:?}");
+        let name = ImageName::parse(text).doing_with(problem)?;
+        self.store
+            .find_by_name(&name.name, &name.labels)
+            .doing_with(problem)?
+            .ok_or_else(|| {
+                Failure::new(format!(
+                    "no image named {text:?} in the store, and discovery is not available in this version: fetch it as a file"
+                ))
+            })
     }
 
-    pub(crate) fn render(&self, id: &Hash) -> Result<Rendered, Failure> {
-        self.render_if_present(id)?.ok_or_else(|| Failure::new("no store"))
+    /// The image's tree, rendered now if it was not before.
+    pub(crate) fn render(&self, id: &ImageId) -> Result<Rendered, Failure> {
+        let problem = || format!("cannot render image {id}");
+        let tree = self.store.tree(id).doing_with(problem)?;
+        let manifest = self.store.manifest(id).doing_with(problem)?;
+        self.store.touch(id);
+        Ok(Rendered {
+            id: Hash::parse(id.as_str()).doing_with(problem)?,
+            manifest,
+            tree: tree.id.to_string(),
+        })
     }
 
-    pub(crate) fn render_if_present(&self, id: &Hash) -> Result<Option<Rendered>, Failure> {
-        let tree = format!("deps-{id}");
-        let dir = self.data_dir.join("cas/tree").join(&tree);
-        if !dir.join("rendered").exists() {
-            return Ok(None);
-        }
-        let manifest = std::fs::read(dir.join("manifest")).doing("manifest")?;
-        let manifest = ImageManifest::parse(&manifest).doing("manifest")?;
-        Ok(Some(Rendered { id: id.clone(), manifest, tree }))
+    /// Whether the store has the image.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.store.resolve(id).is_ok()
     }
 
-    pub(crate) fn render_into(&self, _image: &Rendered, _dir: &Path) -> Result<(), Failure> {
-        Err(Failure::new("no store"))
-    }
-
-    pub(crate) fn overlay_supported(&self) -> Result<(), String> {
+    /// Copies an image's tree into a directory.
+    pub(crate) fn render_into(&self, image: &Rendered, dir: &Path) -> Result<(), Failure> {
+        let problem = || format!("cannot copy image {} to {}", image.id, dir.display());
+        let id = image.id.as_str().parse().doing_with(problem)?;
+        self.store.render_into(&id, dir).doing_with(problem)?;
         Ok(())
+    }
+
+    /// Whether trees can be mounted as overlays; if not, why.
+    pub(crate) fn overlay_supported(&self) -> Result<(), String> {
+        store::overlay_supported(&self.data_dir)
     }
 }
 

@@ -2,8 +2,6 @@
 
 use clap::{ArgMatches, Command};
 
-use appc::Hash;
-
 use super::embedded;
 use crate::cli::flags::{Values, list};
 use crate::context::Context;
@@ -89,9 +87,9 @@ pub(crate) fn choose(
     let problem = || "cannot get the stage1 image".to_owned();
     let id = match choice {
         Stage1Choice::Default => return default(images).doing_with(problem),
-        Stage1Choice::Path(path) => images.import_file(context, path, context.insecure.image),
+        Stage1Choice::Path(path) => images.import_file(path, context.insecure.image),
         Stage1Choice::FromDir(name) => {
-            images.import_file(context, &format!("{IMAGES_DIR}/{name}"), true)
+            images.import_file(&format!("{IMAGES_DIR}/{name}"), true)
         }
         Stage1Choice::Name(name) => images.by_name(name),
         Stage1Choice::Hash(prefix) => images.by_hash(prefix),
@@ -100,14 +98,13 @@ pub(crate) fn choose(
     images.render(&id).doing_with(problem)
 }
 
-/// The image inside the binary: found in the tree store, or put there once.
+/// The image inside the binary: found in the store, or put there once.
 fn default(images: &Images) -> Result<Rendered, Failure> {
-    let id = Hash::parse(embedded::ID).doing("invalid stage1 image ID")?;
-    match images.render_if_present(&id)? {
-        Some(rendered) => Ok(rendered),
-        None => {
-            images.import(embedded::ACI, embedded::SOURCE)?;
-            images.render(&id)
-        }
-    }
+    let id = match images.has(embedded::ID) {
+        true => embedded::ID
+            .parse()
+            .doing("the ID of the stage1 inside rkt is invalid")?,
+        false => images.import(embedded::ACI, embedded::SOURCE)?,
+    };
+    images.render(&id)
 }
