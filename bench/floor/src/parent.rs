@@ -73,8 +73,9 @@ fn host_end(pid: i32, us: u32) -> io::Result<()> {
     let netlink = Netlink::open()?;
     netlink.send(&[Message::veth(&name, pid)])?;
     let index = index_of(&name)?;
+    let (host, pod) = addresses(us);
     netlink.send(&[
-        Message::address(index, HOST, 32),
-        Message::route(index, (POD, 32), None),
+        Message::address(index, host, 32),
+        Message::route(index, (pod, 32), None),
     ])
 }
