@@ -18,6 +18,7 @@ use crate::wait::{until, until_some};
 /// The engine. When dropped it stops its pods, removes them and everything it made.
 #[derive(Debug)]
 pub struct Rkt {
+    program: PathBuf,
     dir: TempDir,
     /// Pods seen so far: what is looked for in [`Rkt::assert_clean`].
     seen: RefCell<Vec<String>>,
@@ -26,11 +27,17 @@ pub struct Rkt {
 impl Rkt {
     /// An engine without images and pods.
     pub fn new() -> Self {
+        Self::of(crate::fixtures::program("rkt"))
+    }
+
+    /// The same around that executable.
+    pub fn of(program: PathBuf) -> Self {
         let dir = TempDir::new();
         for name in ["data", "local", "system"] {
             fs::create_dir(dir.join(name)).unwrap();
         }
         Self {
+            program,
             dir,
             seen: RefCell::default(),
         }
@@ -53,7 +60,7 @@ impl Rkt {
 
     /// A command with this engine's global flags and these arguments.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(crate::fixtures::program("rkt"));
+        let mut command = Command::new(&self.program);
         command.arg(format!("--dir={}", self.data().display()));
         command.arg(format!("--local-config={}", self.local_config().display()));
         command.arg(format!(
