@@ -49,10 +49,15 @@ pub fn dir() -> PathBuf {
 
 /// An image with nothing but the probe at `/probe`, which reports by default.
 pub fn probe() -> Aci {
+    probe_with(&program("probe"))
+}
+
+/// The same around that executable.
+pub fn probe_with(executable: &Path) -> Aci {
     Aci::new("example.com/probe")
         .label("version", "1.0.0")
         .exec(&["/probe", "report"])
-        .copy(&program("probe"), "/probe", 0o755)
+        .copy(executable, "/probe", 0o755)
 }
 
 /// An image with busybox and the applets that tests use, which says hello by default.
