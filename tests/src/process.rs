@@ -53,6 +53,23 @@ impl Output {
         this
     }
 
+    /// The JSON object that an app wrote to stdout on one line, without the line's mark.
+    #[track_caller]
+    pub fn report(&self) -> serde_json::Value {
+        let line = self
+            .stdout
+            .lines()
+            .find_map(|line| line.find('{').map(|start| &line[start..]));
+        let line = line.unwrap_or_else(|| panic!("{}: no report in: {}", self.call, self.all()));
+        serde_json::from_str(line).unwrap_or_else(|e| panic!("{}: {e}: {line}", self.call))
+    }
+
+    /// The lines of stdout without the marks that pods put before them (`[time] app[pid]: `).
+    pub fn app_lines(&self) -> Vec<&str> {
+        let unmarked = |line| str::split_once(line, "]: ").map_or(line, |(_, text)| text);
+        self.stdout.lines().map(unmarked).collect()
+    }
+
     /// stdout without the last newline.
     pub fn text(&self) -> &str {
         self.stdout.trim_end()
