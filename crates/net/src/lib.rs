@@ -1,1 +1,7 @@
-//! net: see the README's map of the tree.
+//! Pod networks.
+pub mod cidr;
+pub mod error;
+mod mac;
+mod netlink;
+mod nft;
+mod rtnl;
