@@ -53,33 +53,29 @@ impl Firewall {
     /// # Errors
     /// `EEXIST` as [`Error::Kernel`] when a forwarded port is another pod's already.
     pub(crate) fn add(&mut self, entries: &[Entry], owner: &str) -> Result<()> {
-        let mut table = false;
-        let mut subnets = false;
+        let failed = || kernel("add netfilter rules of the pod");
         let mut replace = false;
         for _ in 0..TRIES {
+            // A transaction that fails waits for a grace period of the kernel (10 ms), so look
+            // before: only a race with another pod's start or end makes one fail.
+            let chains = self.wire.chains(TABLE).map_err(failed())?;
             let mut change = Transaction::new();
-            if table {
+            if chains.is_empty() {
                 skeleton::table(&mut change);
             }
-            let first_subnet = change.len();
-            if subnets {
-                skeleton::subnets(&mut change, entries);
-            }
+            skeleton::subnets(&mut change, entries, &chains);
             let first_element = change.len();
             element::add(&mut change, entries, owner, replace);
             let Err(refusal) = self.wire.commit(change) else { return Ok(()) };
             match refusal.errno {
-                Errno::NOENT if replace => replace = false,
-                Errno::NOENT if !subnets => subnets = true,
-                Errno::NOENT => table = true,
-                Errno::EXIST if refusal.index < first_subnet => table = false,
-                Errno::EXIST if refusal.index < first_element => subnets = false,
+                Errno::NOENT => replace = false,
+                Errno::EXIST if refusal.index < first_element => {}
                 Errno::EXIST if !replace && !has_ports(entries) => replace = true,
                 Errno::AGAIN | Errno::INTR | Errno::RESTART => {}
-                errno => return Err(kernel("add netfilter rules of the pod")(errno)),
+                errno => return Err(failed()(errno)),
             }
         }
-        Err(kernel("add netfilter rules of the pod")(Errno::BUSY))
+        Err(failed()(Errno::BUSY))
     }
 
     /// Removes entries; those that are gone already are no error.
@@ -91,7 +87,7 @@ impl Firewall {
             Err(refusal) if refusal.errno == Errno::NOENT => self.remove_singly(entries)?,
             Err(refusal) => return Err(kernel("remove netfilter rules of the pod")(refusal.errno)),
         }
-        self.remove_unused(entries)
+        self.remove_unused()
     }
 
     fn remove_singly(&mut self, entries: &[Entry]) -> Result<()> {
@@ -118,40 +114,30 @@ impl Firewall {
     }
 
     /// Removes the chains of subnets that no pod uses any more, and the table with the last.
-    fn remove_unused(&mut self, entries: &[Entry]) -> Result<()> {
-        for chain in skeleton::chains_of(entries) {
-            let mut change = Transaction::new();
-            skeleton::delete_chain(&mut change, &chain);
-            match self.wire.commit(change) {
-                // Still used by another pod's element; or gone.
-                Ok(()) => {}
-                Err(refusal) if matches!(refusal.errno, Errno::BUSY | Errno::NOENT) => {}
-                Err(refusal) => {
-                    return Err(kernel("remove netfilter rules of a network")(refusal.errno));
-                }
-            }
-        }
-        self.remove_empty_table()
-    }
-
-    /// Removes the table when it serves no pod.
-    pub(crate) fn remove_empty_table(&mut self) -> Result<()> {
-        let failed = || kernel("remove the netfilter table of rkt");
+    pub(crate) fn remove_unused(&mut self) -> Result<()> {
+        let failed = || kernel("remove unused netfilter rules");
         for _ in 0..TRIES {
             let generation = self.wire.generation().map_err(failed())?;
             let chains = self.wire.chains(TABLE).map_err(failed())?;
-            if chains.iter().any(|chain| skeleton::is_subnet(chain)) || chains.is_empty() {
+            let subnets = || chains.iter().filter(|chain| skeleton::is_subnet(&chain.name));
+            let unused: Vec<_> = subnets().filter(|chain| skeleton::is_unused(chain)).collect();
+            let last = !chains.is_empty() && unused.len() == subnets().count();
+            if unused.is_empty() && !last {
                 return Ok(());
             }
             let mut change = Transaction::at(generation);
-            skeleton::delete_table(&mut change);
+            if last {
+                skeleton::delete_table(&mut change);
+            } else {
+                unused.iter().for_each(|chain| skeleton::delete_chain(&mut change, &chain.name));
+            }
             match self.wire.commit(change).map_err(|refusal| refusal.errno) {
-                Ok(()) | Err(Errno::NOENT) => return Ok(()),
-                Err(Errno::RESTART | Errno::AGAIN | Errno::INTR) => {}
+                Ok(()) => return Ok(()),
+                Err(Errno::RESTART | Errno::AGAIN | Errno::INTR | Errno::BUSY | Errno::NOENT) => {}
                 Err(errno) => return Err(failed()(errno)),
             }
         }
-        // Others are busy with the table, so it is not empty for long: the next to go takes it.
+        // Others are busy with the table: the last of them to go takes it away.
         Ok(())
     }
 }
@@ -215,10 +201,10 @@ mod tests {
             firewall.remove(&entries(last)).unwrap();
         }
         assert_eq!(firewall.wire.chains(TABLE).unwrap().len(), 4 + 3);
-        firewall.remove(&entries(5)[1..]).unwrap();
+        firewall.remove(&entries(5)[1..2]).unwrap();
         assert!(!firewall.wire.chains(TABLE).unwrap().is_empty());
         firewall.remove(&entries(5)).unwrap();
-        assert_eq!(firewall.wire.chains(TABLE).unwrap(), Vec::<String>::new());
+        assert_eq!(firewall.wire.chains(TABLE).unwrap(), []);
     }
 
     #[test]
@@ -268,7 +254,7 @@ mod tests {
             }
         });
         let mut firewall = Firewall::open().unwrap();
-        assert_eq!(firewall.wire.chains(TABLE).unwrap(), Vec::<String>::new());
+        assert_eq!(firewall.wire.chains(TABLE).unwrap(), []);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::element::Entry;
 use super::expr::{Base, JUMP, META_L4PROTO, REG, RETURN, Rule, VERDICT, rule};
-use super::wire::Transaction;
+use super::wire::{Chain, Transaction};
 use super::{TABLE, version};
 use crate::cidr::{Cidr, octets};
 use crate::netlink::flag;
@@ -89,9 +89,12 @@ pub(super) fn table(change: &mut Transaction) {
     }
 }
 
-/// Makes the chains of the entries' subnets; `EEXIST` if one is there.
-pub(super) fn subnets(change: &mut Transaction, entries: &[Entry]) {
+/// Makes the chains of the entries' subnets that are not there yet.
+pub(super) fn subnets(change: &mut Transaction, entries: &[Entry], present: &[Chain]) {
     for name in chains_of(entries) {
+        if present.iter().any(|chain| chain.name == name) {
+            continue;
+        }
         change.change(NEWCHAIN, flag::CREATE | flag::EXCL, |m| {
             m.text(1, TABLE).text(3, &name);
         });
@@ -105,6 +108,10 @@ pub(super) fn subnets(change: &mut Transaction, entries: &[Entry]) {
         }
     }
 }
+
+/// Rules of [`masquerade_rules`] and [`back_rules`].
+const MASQUERADE_RULES: u32 = 3;
+const BACK_RULES: u32 = 2;
 
 /// To the subnet itself and to groups a pod speaks with its own address, else with the host's.
 fn masquerade_rules(change: &mut Transaction, chain: &str, pod: Cidr) {
@@ -133,7 +140,7 @@ fn back_rules(change: &mut Transaction, chain: &str, pod: Cidr) {
 }
 
 /// The names of the chains that the entries jump to, each once.
-pub(super) fn chains_of(entries: &[Entry]) -> Vec<String> {
+fn chains_of(entries: &[Entry]) -> Vec<String> {
     let mut names: Vec<String> = entries.iter().filter_map(Entry::chain).collect();
     names.sort_unstable();
     names.dedup();
@@ -143,6 +150,11 @@ pub(super) fn chains_of(entries: &[Entry]) -> Vec<String> {
 /// Whether a chain is a subnet's.
 pub(super) fn is_subnet(chain: &str) -> bool {
     chain.starts_with("masq-") || chain.starts_with("back-")
+}
+
+/// Whether nothing jumps to a subnet's chain: all its uses are its own rules.
+pub(super) fn is_unused(chain: &Chain) -> bool {
+    chain.uses <= if chain.name.starts_with("masq-") { MASQUERADE_RULES } else { BACK_RULES }
 }
 
 /// Removes a chain with its rules; `EBUSY` while an element jumps to it.

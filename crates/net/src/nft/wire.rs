@@ -59,6 +59,14 @@ impl Transaction {
     }
 }
 
+/// A chain as the kernel shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Chain {
+    pub(crate) name: String,
+    /// Its rules and the places that jump to it.
+    pub(crate) uses: u32,
+}
+
 /// The socket.
 #[derive(Debug)]
 pub(crate) struct Wire {
@@ -98,15 +106,18 @@ impl Wire {
         }
     }
 
-    /// The names of a table's chains; none when there is no such table.
-    pub(crate) fn chains(&mut self, table: &str) -> Result<Vec<String>, Errno> {
-        self.dump(
-            NFT_MSG_GETCHAIN,
-            |_| {},
-            |attrs| {
-                (find_str(attrs, 1) == Some(table)).then(|| find_str(attrs, 3).map(str::to_owned))?
-            },
-        )
+    /// A table's chains; none when there is no such table.
+    pub(crate) fn chains(&mut self, table: &str) -> Result<Vec<Chain>, Errno> {
+        self.dump(NFT_MSG_GETCHAIN, |_| {}, |attrs| {
+            if find_str(attrs, 1) != Some(table) {
+                return None;
+            }
+            let uses = find(attrs, 6).and_then(|v| v.first_chunk());
+            Some(Chain {
+                name: find_str(attrs, 3)?.to_owned(),
+                uses: uses.map_or(u32::MAX, |b| u32::from_be_bytes(*b)),
+            })
+        })
     }
 
     /// Lists objects: the attributes of each are handed to `each`.
