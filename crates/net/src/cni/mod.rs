@@ -1,0 +1,5 @@
+//! The Container Network Interface: what plugins are told and what they answer.
+
+pub(crate) mod result;
+
+pub use result::{CniResult, Dns, Interface, IpConfig, Route};
