@@ -1,4 +1,18 @@
-//! sandbox: see the README's map of the tree.
-#![expect(unsafe_code, reason = "this crate is the one place for it; each block says why it is sound")]
+//! The kernel surface of rkt: namespaces, mounts, cgroups, capabilities, system call filters,
+//! ids and signals.
+//!
+//! This crate holds nearly all of rkt's `unsafe`. Everything here is one thin step over a system
+//! call; what to do, and in which order, is decided by its callers.
 
+pub mod caps;
+pub mod cgroup;
+pub mod clone;
+mod error;
+pub mod exec;
+pub mod mounts;
 pub mod netns;
+pub mod root;
+pub mod seccomp;
+pub mod signals;
+
+pub use error::{Context, Error};

@@ -1,85 +1,44 @@
-//! Network namespaces as file descriptors.
-//!
-//! A network namespace belongs to a thread, not to a process. Everything here moves the calling
-//! thread only and brings it back, so the callers' other threads (tests have them, the stage1
-//! programs do not) notice nothing.
+//! Network namespaces: making one, and working inside one for a moment.
 
-use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
-use rustix::io::{Errno, Result};
-use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
 
-/// The network namespace of the calling thread.
+use crate::clone::{Namespaces, enter as set_namespace, unshare};
+
+/// The calling thread's network namespace.
 ///
 /// # Errors
-/// The error of opening `/proc/thread-self/ns/net`.
-pub fn current() -> Result<OwnedFd> {
-    let file = File::open("/proc/thread-self/ns/net").map_err(|error| {
-        Errno::from_io_error(&error).unwrap_or(Errno::IO)
-    })?;
-    Ok(file.into())
+/// As openat(2); `/proc` must be mounted.
+pub fn current() -> Result<OwnedFd, Errno> {
+    let path = Path::new("/proc/thread-self/ns/net");
+    rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Makes a new network namespace and returns a descriptor that keeps it alive; the caller stays
-/// where it is.
+/// Makes a network namespace; the calling thread stays in its own. It lives as long as its
+/// descriptor, a process in it, or a mount of it.
 ///
 /// # Errors
-/// The kernel's error, `EPERM` without `CAP_SYS_ADMIN` foremost.
-pub fn create() -> Result<OwnedFd> {
-    let back = current()?;
-    unshare()?;
+/// As unshare(2) and setns(2).
+pub fn create() -> Result<OwnedFd, Errno> {
+    let home = current()?;
+    unshare(Namespaces::NET)?;
     let made = current();
-    return_to(back.as_fd())?;
+    set_namespace(home.as_fd(), Namespaces::NET)?;
     made
 }
 
-/// Moves the calling thread into a new network namespace of its own, for good.
+/// Runs `work` with the calling thread inside `netns`, and comes back. Sockets opened in there
+/// belong to `netns` for good.
 ///
 /// # Errors
-/// The kernel's error.
-pub fn unshare() -> Result<()> {
-    // SAFETY: of all flags only FILES can break Rust's ownership of descriptors, and it is not
-    // among these.
-    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
-}
-
-/// Runs `work` with the calling thread inside the namespace `netns`, then comes back.
-///
-/// Sockets opened inside stay there; that is what this is for. `/proc/sys/net` and
-/// `/proc/thread-self/net` show the namespace too.
-///
-/// # Errors
-/// The kernel's error in entering. When the way back is barred, the process cannot go on in the
-/// wrong network: the error is returned and the caller must end.
-pub fn enter<T>(netns: BorrowedFd<'_>, work: impl FnOnce() -> T) -> Result<T> {
-    let back = current()?;
-    move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))?;
+/// As setns(2).
+pub fn within<T>(netns: BorrowedFd<'_>, work: impl FnOnce() -> T) -> Result<T, Errno> {
+    let home = current()?;
+    set_namespace(netns, Namespaces::NET)?;
     let result = work();
-    return_to(back.as_fd())?;
+    set_namespace(home.as_fd(), Namespaces::NET)?;
     Ok(result)
-}
-
-fn return_to(netns: BorrowedFd<'_>) -> Result<()> {
-    move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::fd::AsFd;
-
-    fn identity(fd: impl AsFd) -> u64 {
-        rustix::fs::fstat(fd).unwrap().st_ino
-    }
-
-    #[test]
-    fn a_created_namespace_is_new_and_entered_only_for_the_work() {
-        let home = identity(current().unwrap());
-        let made = create().unwrap();
-        assert_ne!(home, identity(&made));
-        let inside = enter(made.as_fd(), || identity(current().unwrap())).unwrap();
-        assert_eq!(inside, identity(&made));
-        assert_eq!(home, identity(current().unwrap()));
-    }
 }

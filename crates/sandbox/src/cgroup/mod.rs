@@ -1,0 +1,243 @@
+//! The cgroups of a pod and of its apps, on version 1, on version 2 and on hosts with both.
+//!
+//! A pod lives in a cgroup of its own below its caller's (devel-cgroups), each app in one below
+//! the pod's.
+
+mod devices;
+mod devices_bpf;
+mod v1;
+mod v2;
+
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Pid;
+
+use crate::error::{Context, Error};
+
+/// Where all hierarchies are mounted, on every host that follows the conventions.
+const MOUNT: &str = "/sys/fs/cgroup";
+
+/// Limits of one cgroup; absent ones are not set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Thousandths of a processor.
+    pub cpu_millis: Option<u64>,
+    /// Relative weight, 1024 being the default (cgroup v1's scale).
+    pub cpu_shares: Option<u64>,
+}
+
+/// The cgroup of a pod.
+#[derive(Debug)]
+pub struct PodCgroup(Tree);
+
+#[derive(Debug)]
+enum Tree {
+    V1(v1::Hierarchies),
+    V2(v2::Subtree),
+}
+
+/// The cgroup of one app, for the process that starts it.
+#[derive(Debug)]
+pub struct AppCgroup(App);
+
+#[derive(Debug)]
+enum App {
+    V1(Vec<std::os::fd::OwnedFd>),
+    V2(std::os::fd::OwnedFd),
+}
+
+/// Where a pod's cgroup will be.
+#[derive(Debug)]
+pub struct Location {
+    /// The path in the hierarchy that systemd tracks.
+    path: PathBuf,
+    /// Controllers and directory in every hierarchy; version 2 has one, without controllers.
+    places: Vec<(String, PathBuf)>,
+    v2: bool,
+}
+
+impl Location {
+    /// Finds the place for the cgroup `name`, one path component, of a pod started by this
+    /// process.
+    ///
+    /// # Errors
+    /// Cgroups that are not mounted.
+    pub fn find(name: &str) -> Result<Self, Error> {
+        let file = "/proc/self/cgroup";
+        let own = std::fs::read_to_string(file).context("read", file)?;
+        if is_v2()? {
+            let path = v2::parent_for(&own)?.join(name);
+            let places = vec![(String::new(), v2::below_mount(&path))];
+            return Ok(Self {
+                path,
+                places,
+                v2: true,
+            });
+        }
+        let path = v1::tracked_path(&own).join(name);
+        Ok(Self {
+            path,
+            places: v1::places(&own, name),
+            v2: false,
+        })
+    }
+
+    /// The path in the hierarchy that systemd tracks, for the `subcgroup` file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directories that [`remove`] removes.
+    pub fn directories(&self) -> impl Iterator<Item = &Path> {
+        self.places.iter().map(|(_, path)| path.as_path())
+    }
+}
+
+impl PodCgroup {
+    /// Makes the pod's cgroup.
+    ///
+    /// # Errors
+    /// Cgroups that are not writable.
+    pub fn create(location: &Location) -> Result<Self, Error> {
+        Ok(Self(match location.v2 {
+            true => Tree::V2(v2::Subtree::create(&location.path)?),
+            false => Tree::V1(v1::Hierarchies::create(&location.places)?),
+        }))
+    }
+
+    /// On version 2, the cgroup that the pod's supervisor is cloned into.
+    pub fn supervisor(&self) -> Option<BorrowedFd<'_>> {
+        match &self.0 {
+            Tree::V1(_) => None,
+            Tree::V2(subtree) => Some(subtree.supervisor()),
+        }
+    }
+
+    /// Moves the supervisor into the pod's cgroups; on version 2 it was born there.
+    ///
+    /// On an idle machine the first move waits some ten milliseconds for the kernel, doing
+    /// nothing: let other work go on meanwhile.
+    ///
+    /// # Errors
+    /// As write(2) to `cgroup.procs`.
+    pub fn join(&self, pid: Pid) -> Result<(), Error> {
+        match &self.0 {
+            Tree::V1(hierarchies) => hierarchies.join(pid),
+            Tree::V2(_) => Ok(()),
+        }
+    }
+
+    /// Makes the cgroup of an app.
+    ///
+    /// # Errors
+    /// A limit that cannot be set, as its controller is missing.
+    pub fn app(&self, name: &str, limits: &Limits) -> Result<AppCgroup, Error> {
+        Ok(AppCgroup(match &self.0 {
+            Tree::V1(hierarchies) => App::V1(hierarchies.app(name, limits)?),
+            Tree::V2(subtree) => App::V2(subtree.app(name, limits)?),
+        }))
+    }
+}
+
+impl AppCgroup {
+    /// On version 2, the cgroup to clone the app into.
+    pub fn clone_into(&self) -> Option<BorrowedFd<'_>> {
+        use std::os::fd::AsFd;
+        match &self.0 {
+            App::V1(_) => None,
+            App::V2(dir) => Some(dir.as_fd()),
+        }
+    }
+
+    /// On version 1, moves a process, by its pid in the caller's namespace, into the cgroup.
+    ///
+    /// # Errors
+    /// As write(2) to `cgroup.procs`.
+    pub fn join(&self, pid: Pid) -> Result<(), Error> {
+        match &self.0 {
+            App::V1(procs) => v1::join(procs, pid),
+            App::V2(_) => Ok(()),
+        }
+    }
+}
+
+/// Moves the calling process into the cgroups of another.
+///
+/// # Errors
+/// As write(2) to `cgroup.procs`.
+pub fn join_those_of(pid: Pid) -> Result<(), Error> {
+    let file = format!("/proc/{}/cgroup", pid.as_raw_nonzero());
+    let cgroups = std::fs::read_to_string(&file).context("read", &file)?;
+    let places = if is_v2()? {
+        vec![v2::place_of(&cgroups)]
+    } else {
+        v1::places_of(&cgroups)
+    };
+    for place in places {
+        let procs = place.join("cgroup.procs");
+        std::fs::write(&procs, "0").context("join", procs.display())?;
+    }
+    Ok(())
+}
+
+/// Removes a cgroup and those below it, children first; `directory` is one that
+/// [`Location::directories`] gave. One that is gone already is no error.
+///
+/// # Errors
+/// As rmdir(2), `EBUSY` while a process is left; `EINVAL` for a directory outside the hierarchies.
+pub fn remove(directory: &Path) -> Result<(), Error> {
+    use std::path::Component;
+    let inside = directory.strip_prefix(MOUNT).is_ok_and(|relative| {
+        let mut components = relative.components();
+        relative.components().count() > 0 && components.all(|c| matches!(c, Component::Normal(_)))
+    });
+    if !inside {
+        return Err(rustix::io::Errno::INVAL).context("remove cgroup", directory.display());
+    }
+    remove_tree(directory)
+}
+
+fn remove_tree(dir: &Path) -> Result<(), Error> {
+    use rustix::io::Errno;
+    match rustix::fs::rmdir(dir) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::BUSY | Errno::NOTEMPTY) => {}
+        Err(errno) => return Err(errno).context("remove cgroup", dir.display()),
+    }
+    for entry in std::fs::read_dir(dir).context("read cgroup", dir.display())? {
+        let entry = entry.context("read cgroup", dir.display())?;
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            remove_tree(&entry.path())?;
+        }
+    }
+    match rustix::fs::rmdir(dir) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno).context("remove cgroup", dir.display()),
+    }
+}
+
+fn is_v2() -> Result<bool, Error> {
+    const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
+    let stat = rustix::fs::statfs(MOUNT).context("inspect", MOUNT)?;
+    Ok(stat.f_type as i64 == CGROUP2_SUPER_MAGIC)
+}
+
+/// Writes one value to a control file of a cgroup.
+fn set(dir: BorrowedFd<'_>, file: &str, value: &str) -> Result<(), Error> {
+    use rustix::fs::{Mode, OFlags, openat};
+    openat(dir, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+        .and_then(|fd| rustix::io::write(fd, value.as_bytes()))
+        .map(drop)
+        .context("set", format_args!("{file} to {value:?}"))
+}
+
+/// Quota in microseconds of processor time in each `PERIOD_US`.
+fn cpu_quota(millis: u64) -> u64 {
+    // The kernel refuses quotas under a millisecond.
+    (millis.saturating_mul(PERIOD_US) / 1000).max(1000)
+}
+
+const PERIOD_US: u64 = 100_000;

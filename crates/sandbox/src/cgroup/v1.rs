@@ -1,0 +1,221 @@
+//! Version 1: one hierarchy a controller.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use super::{Limits, MOUNT, PERIOD_US, cpu_quota, devices, set};
+use crate::error::{Context, Error};
+
+/// Hierarchies that a pod joins when the host has them: those that limit it, account for it or
+/// name it. The rest have nothing to say about a pod.
+const JOINED: [&str; 6] = [
+    "cpu",
+    "cpuacct",
+    "devices",
+    "memory",
+    "name=systemd",
+    "pids",
+];
+
+/// The pod's directories in the joined hierarchies.
+#[derive(Debug)]
+pub(super) struct Hierarchies(Vec<Hierarchy>);
+
+#[derive(Debug)]
+struct Hierarchy {
+    /// As `/proc/self/cgroup` lists them: one, or several mounted together.
+    controllers: String,
+    dir: OwnedFd,
+    procs: OwnedFd,
+}
+
+impl Hierarchy {
+    fn has(&self, controller: &str) -> bool {
+        self.controllers.split(',').any(|c| c == controller)
+    }
+}
+
+/// Lines of `/proc/self/cgroup` as (controllers, path); the version 2 line has no controllers.
+fn lines(own: &str) -> impl Iterator<Item = (&str, &str)> {
+    own.lines()
+        .filter_map(|line| line.split_once(':')?.1.split_once(':'))
+}
+
+/// Where a hierarchy is mounted, by convention.
+fn mount_of(controllers: &str) -> PathBuf {
+    Path::new(MOUNT).join(controllers.strip_prefix("name=").unwrap_or(controllers))
+}
+
+/// The caller's path in the hierarchy that systemd tracks, or in another where there is none.
+pub(super) fn tracked_path(own: &str) -> PathBuf {
+    let tracked = lines(own).find(|(c, _)| *c == "name=systemd");
+    let any = || lines(own).find(|(c, _)| joined(c));
+    PathBuf::from(tracked.or_else(any).map_or("/", |(_, path)| path))
+}
+
+/// Directories of a process's cgroups, from its `/proc/PID/cgroup`.
+pub(super) fn places_of(cgroups: &str) -> Vec<PathBuf> {
+    lines(cgroups)
+        .filter(|(c, _)| joined(c))
+        .map(|(c, path)| below(&mount_of(c), Path::new(path)))
+        .filter(|place| place.is_dir())
+        .collect()
+}
+
+fn below(mount: &Path, path: &Path) -> PathBuf {
+    mount.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn joined(controllers: &str) -> bool {
+    controllers.split(',').any(|c| JOINED.contains(&c))
+}
+
+/// The pod's directories: controllers and path, from the caller's `/proc/self/cgroup`. In every
+/// hierarchy the pod stays below its caller, and so under the caller's limits.
+pub(super) fn places(own: &str, name: &str) -> Vec<(String, PathBuf)> {
+    lines(own)
+        .filter(|(c, _)| joined(c))
+        .map(|(c, caller)| (c.to_owned(), mount_of(c), caller))
+        // A hierarchy the kernel has but nobody mounted cannot be used.
+        .filter(|(_, mount, _)| mount.is_dir())
+        .map(|(c, mount, caller)| (c, below(&mount, Path::new(caller)).join(name)))
+        .collect()
+}
+
+impl Hierarchies {
+    pub(super) fn create(places: &[(String, PathBuf)]) -> Result<Self, Error> {
+        let mut hierarchies = Vec::with_capacity(places.len());
+        for (controllers, path) in places {
+            let dir = make(CWD, path)?;
+            let procs = open_procs(dir.as_fd(), path)?;
+            hierarchies.push(Hierarchy {
+                controllers: controllers.clone(),
+                dir,
+                procs,
+            });
+        }
+        let pod = Self(hierarchies);
+        pod.close_devices()?;
+        Ok(pod)
+    }
+
+    /// Allows the standard devices and no other.
+    fn close_devices(&self) -> Result<(), Error> {
+        let Some(hierarchy) = self.0.iter().find(|h| h.has("devices")) else {
+            return Ok(());
+        };
+        set(hierarchy.dir.as_fd(), "devices.deny", "a")?;
+        // Making any node is harmless, opening it is what counts.
+        set(hierarchy.dir.as_fd(), "devices.allow", "c *:* m")?;
+        set(hierarchy.dir.as_fd(), "devices.allow", "b *:* m")?;
+        for (kind, major, minor) in devices::ALLOWED {
+            let minor = minor.map_or_else(|| "*".to_owned(), |m| m.to_string());
+            set(
+                hierarchy.dir.as_fd(),
+                "devices.allow",
+                &format!("{kind} {major}:{minor} rwm"),
+            )?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn join(&self, pid: Pid) -> Result<(), Error> {
+        self.0.iter().try_for_each(|h| write_pid(&h.procs, pid))
+    }
+
+    /// Makes an app's directories; returns their `cgroup.procs`.
+    pub(super) fn app(&self, name: &str, limits: &Limits) -> Result<Vec<OwnedFd>, Error> {
+        let mut procs = Vec::with_capacity(self.0.len());
+        // The pod's device policy is inherited; an app needs no directory of its own for it.
+        for hierarchy in self.0.iter().filter(|h| !h.has("devices")) {
+            let dir = make(hierarchy.dir.as_fd(), Path::new(name))?;
+            if hierarchy.has("memory") {
+                limit_memory(&dir, limits)?;
+            }
+            if hierarchy.has("cpu") {
+                limit_cpu(&dir, limits)?;
+            }
+            procs.push(open_procs(dir.as_fd(), Path::new(name))?);
+        }
+        self.refuse_unenforceable(limits)?;
+        Ok(procs)
+    }
+
+    fn refuse_unenforceable(&self, limits: &Limits) -> Result<(), Error> {
+        let lacks = |controller: &str| !self.0.iter().any(|h| h.has(controller));
+        if limits.memory.is_some() && lacks("memory") {
+            return Err(Errno::OPNOTSUPP).context("limit", "memory: no memory controller");
+        }
+        if (limits.cpu_millis.is_some() || limits.cpu_shares.is_some()) && lacks("cpu") {
+            return Err(Errno::OPNOTSUPP).context("limit", "cpu: no cpu controller");
+        }
+        Ok(())
+    }
+}
+
+fn limit_memory(dir: &OwnedFd, limits: &Limits) -> Result<(), Error> {
+    let Some(bytes) = limits.memory else {
+        return Ok(());
+    };
+    set(dir.as_fd(), "memory.limit_in_bytes", &bytes.to_string())?;
+    // With swap accounting, swap must not become the way around the limit; without, the file is
+    // not there.
+    match set(
+        dir.as_fd(),
+        "memory.memsw.limit_in_bytes",
+        &bytes.to_string(),
+    ) {
+        Err(error) if error.errno != Errno::NOENT => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn limit_cpu(dir: &OwnedFd, limits: &Limits) -> Result<(), Error> {
+    if let Some(millis) = limits.cpu_millis {
+        set(dir.as_fd(), "cpu.cfs_period_us", &PERIOD_US.to_string())?;
+        set(
+            dir.as_fd(),
+            "cpu.cfs_quota_us",
+            &cpu_quota(millis).to_string(),
+        )?;
+    }
+    match limits.cpu_shares {
+        Some(shares) => set(dir.as_fd(), "cpu.shares", &shares.max(2).to_string()),
+        None => Ok(()),
+    }
+}
+
+/// Moves a process into all of `procs`.
+pub(super) fn join(procs: &[OwnedFd], pid: Pid) -> Result<(), Error> {
+    procs.iter().try_for_each(|fd| write_pid(fd, pid))
+}
+
+fn write_pid(procs: &OwnedFd, pid: Pid) -> Result<(), Error> {
+    let pid = pid.as_raw_nonzero().to_string();
+    rustix::io::write(procs, pid.as_bytes())
+        .map(drop)
+        .context("join cgroup of", pid)
+}
+
+fn make(parent: impl AsFd, path: &Path) -> Result<OwnedFd, Error> {
+    match mkdirat(&parent, path, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno).context("make cgroup", path.display()),
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(parent, path, flags, Mode::empty()).context("open cgroup", path.display())
+}
+
+fn open_procs(dir: impl AsFd, path: &Path) -> Result<OwnedFd, Error> {
+    openat(
+        dir,
+        "cgroup.procs",
+        OFlags::WRONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .context("open cgroup.procs of", path.display())
+}

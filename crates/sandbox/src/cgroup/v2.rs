@@ -1,0 +1,167 @@
+//! Version 2: one tree, controllers enabled level by level, processes in leaves only.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::io::Errno;
+
+use super::{Limits, MOUNT, PERIOD_US, cpu_quota, set};
+use crate::error::{Context, Error};
+
+/// Controllers that limit apps, enabled where the kernel has them.
+const CONTROLLERS: [&str; 4] = ["cpu", "io", "memory", "pids"];
+/// Leaf of the supervisor. No app can have this name: underscores are outside AC names.
+const SUPERVISOR: &str = "_supervisor";
+/// Leaf that the caller moves to when its own cgroup must give controllers to the pod's.
+const CALLER: &str = "_rkt";
+/// Where systemd keeps machines; used when the caller's own cgroup cannot have children.
+const MACHINE_SLICE: &str = "/machine.slice";
+
+/// The pod's subtree.
+#[derive(Debug)]
+pub(super) struct Subtree {
+    dir: OwnedFd,
+    supervisor: OwnedFd,
+}
+
+/// Directory of a process's cgroup, from its `/proc/PID/cgroup`.
+pub(super) fn place_of(cgroups: &str) -> PathBuf {
+    below_mount(Path::new(own_path(cgroups)))
+}
+
+fn own_path(own: &str) -> &str {
+    own.lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .unwrap_or("/")
+}
+
+impl Subtree {
+    pub(super) fn create(path: &Path) -> Result<Self, Error> {
+        let dir = make(CWD, &below_mount(path))?;
+        enable(dir.as_fd());
+        super::devices_bpf::restrict(dir.as_fd())?;
+        let supervisor = make(dir.as_fd(), Path::new(SUPERVISOR))?;
+        Ok(Self { dir, supervisor })
+    }
+
+    pub(super) fn supervisor(&self) -> BorrowedFd<'_> {
+        self.supervisor.as_fd()
+    }
+
+    /// Makes an app's leaf and sets its limits.
+    pub(super) fn app(&self, name: &str, limits: &Limits) -> Result<OwnedFd, Error> {
+        let dir = make(self.dir.as_fd(), Path::new(name))?;
+        if let Some(bytes) = limits.memory {
+            set(dir.as_fd(), "memory.max", &bytes.to_string())?;
+            match set(dir.as_fd(), "memory.swap.max", "0") {
+                Err(error) if error.errno != Errno::NOENT => return Err(error),
+                _ => {}
+            }
+        }
+        if let Some(millis) = limits.cpu_millis {
+            set(
+                dir.as_fd(),
+                "cpu.max",
+                &format!("{} {PERIOD_US}", cpu_quota(millis)),
+            )?;
+        }
+        if let Some(shares) = limits.cpu_shares {
+            set(dir.as_fd(), "cpu.weight", &weight(shares).to_string())?;
+        }
+        Ok(dir)
+    }
+}
+
+/// Version 1's shares (2 to 262144, default 1024) on version 2's scale (1 to 10000, default 100),
+/// as the other runtimes convert them.
+fn weight(shares: u64) -> u64 {
+    1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
+}
+
+/// The cgroup to make the pod's in: the caller's (from `/proc/self/cgroup`), if it can hand
+/// controllers down.
+pub(super) fn parent_for(own: &str) -> Result<PathBuf, Error> {
+    let caller = Path::new(own_path(own));
+    let dir = open(&below_mount(caller))?;
+    if enable(dir.as_fd()) || (alone_in(dir.as_fd()) && step_down(dir.as_fd())) {
+        return Ok(caller.to_owned());
+    }
+    let slice = Path::new(MACHINE_SLICE);
+    let root = open(Path::new(MOUNT))?;
+    enable(root.as_fd());
+    let dir = make(CWD, &below_mount(slice))?;
+    enable(dir.as_fd());
+    Ok(slice.to_owned())
+}
+
+/// Enables what can be enabled for the children of `dir`; whether the kernel let us.
+fn enable(dir: BorrowedFd<'_>) -> bool {
+    let mut done = true;
+    for controller in CONTROLLERS {
+        // One at a time: a controller that the kernel lacks must not take the others along.
+        match set(dir, "cgroup.subtree_control", &format!("+{controller}")) {
+            Err(error) if error.errno == Errno::BUSY => return false,
+            Err(error) if error.errno == Errno::NOENT || error.errno == Errno::INVAL => {}
+            Err(_) => done = false,
+            Ok(()) => {}
+        }
+    }
+    done
+}
+
+/// Whether this process is the only one in `dir`: a service that delegates to us.
+fn alone_in(dir: BorrowedFd<'_>) -> bool {
+    let mut text = [0u8; 64];
+    let read = openat(
+        dir,
+        "cgroup.procs",
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .and_then(|fd| rustix::io::read(fd, &mut text));
+    let own = format!("{}\n", rustix::process::getpid().as_raw_nonzero());
+    read.is_ok_and(|n| &text[..n] == own.as_bytes())
+}
+
+/// Moves this process to a leaf, so that its cgroup may have children with controllers.
+fn step_down(dir: BorrowedFd<'_>) -> bool {
+    let leaf = make(dir, Path::new(CALLER));
+    leaf.is_ok_and(|leaf| set(leaf.as_fd(), "cgroup.procs", "0").is_ok()) && enable(dir)
+}
+
+pub(super) fn below_mount(path: &Path) -> PathBuf {
+    Path::new(MOUNT).join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn open(path: &Path) -> Result<OwnedFd, Error> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty()).context("open cgroup", path.display())
+}
+
+fn make(parent: impl AsFd, path: &Path) -> Result<OwnedFd, Error> {
+    match mkdirat(&parent, path, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno).context("make cgroup", path.display()),
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(parent, path, flags, Mode::empty()).context("open cgroup", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_become_weights() {
+        assert_eq!(weight(2), 1);
+        assert_eq!(weight(1024), 39);
+        assert_eq!(weight(262_144), 10_000);
+        assert_eq!(weight(0), 1);
+    }
+
+    #[test]
+    fn the_caller_is_found() {
+        assert_eq!(own_path("3:cpu:/a\n0::/user.slice/x\n"), "/user.slice/x");
+    }
+}

@@ -1,0 +1,86 @@
+//! The last steps before another program takes over the process.
+
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+
+use rustix::io::Errno;
+
+use crate::clone::last_errno;
+
+/// Arguments or environment in the form execve(2) takes: a null-terminated array of C strings.
+#[derive(Debug)]
+pub struct StringVec {
+    strings: Vec<CString>,
+}
+
+impl StringVec {
+    /// Takes the strings.
+    ///
+    /// # Errors
+    /// `EINVAL` if one of them holds a NUL byte.
+    pub fn new<S: Into<Vec<u8>>>(strings: impl IntoIterator<Item = S>) -> Result<Self, Errno> {
+        let strings = strings
+            .into_iter()
+            .map(CString::new)
+            .collect::<Result<_, _>>();
+        Ok(Self {
+            strings: strings.map_err(|_| Errno::INVAL)?,
+        })
+    }
+
+    fn pointers(&self) -> Vec<*const libc::c_char> {
+        self.strings
+            .iter()
+            .map(|s| s.as_ptr())
+            .chain([std::ptr::null()])
+            .collect()
+    }
+}
+
+/// Replaces the process by `program`.
+///
+/// # Errors
+/// As execve(2); returns only then.
+pub fn exec(program: &CStr, args: &StringVec, env: &StringVec) -> Result<Infallible, Errno> {
+    let (args, env) = (args.pointers(), env.pointers());
+    // SAFETY: both arrays end in a null pointer and borrow from strings that outlive the call.
+    unsafe { libc::execve(program.as_ptr(), args.as_ptr(), env.as_ptr()) };
+    Err(last_errno())
+}
+
+/// Makes every descriptor from `first` up close at the next exec.
+///
+/// # Errors
+/// As close_range(2).
+pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+    // SAFETY: only the close-on-exec flag changes; nothing is closed here.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Joins a new anonymous session keyring, so that a pod never sees the keys of who started it.
+/// Kernels without keyrings have none to see.
+pub fn leave_session_keyring() {
+    const JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: a null name asks for an anonymous keyring; no memory is passed.
+    unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            JOIN_SESSION_KEYRING,
+            std::ptr::null::<libc::c_char>(),
+        )
+    };
+}
+
+/// Ends the process at once: no destructor or exit handler of the program it was cloned from runs.
+pub fn exit_now(code: u8) -> ! {
+    // SAFETY: _exit(2) has no precondition.
+    unsafe { libc::_exit(i32::from(code)) }
+}
