@@ -17,7 +17,10 @@ impl Cidr {
     /// An address alone: prefix 32 or 128.
     #[must_use]
     pub fn host(addr: IpAddr) -> Self {
-        Self { addr, prefix: if addr.is_ipv4() { 32 } else { 128 } }
+        Self {
+            addr,
+            prefix: if addr.is_ipv4() { 32 } else { 128 },
+        }
     }
 
     /// Bits in an address of this family.
@@ -30,7 +33,10 @@ impl Cidr {
     #[must_use]
     pub fn network(self) -> Self {
         let bits = to_bits(self.addr) & self.mask_bits();
-        Self { addr: from_bits(bits, self.addr.is_ipv4()), prefix: self.prefix }
+        Self {
+            addr: from_bits(bits, self.addr.is_ipv4()),
+            prefix: self.prefix,
+        }
     }
 
     /// The last address of the network (IPv4's broadcast address).
@@ -67,7 +73,11 @@ impl Cidr {
 }
 
 fn width_mask(width: u8) -> u128 {
-    if width == 32 { u128::from(u32::MAX) } else { u128::MAX }
+    if width == 32 {
+        u128::from(u32::MAX)
+    } else {
+        u128::MAX
+    }
 }
 
 /// The address as a number.
@@ -106,10 +116,13 @@ impl FromStr for Cidr {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (addr, prefix) =
-            text.split_once('/').ok_or("no prefix length; write it as 10.1.0.0/16")?;
+        let (addr, prefix) = text
+            .split_once('/')
+            .ok_or("no prefix length; write it as 10.1.0.0/16")?;
         // The documents themselves write the IPv6 default route as `::0/0`; std reads that.
-        let addr: IpAddr = addr.parse().map_err(|_| "not an IP address before the slash")?;
+        let addr: IpAddr = addr
+            .parse()
+            .map_err(|_| "not an IP address before the slash")?;
         let digits = !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_digit());
         let prefix: u8 = match prefix.parse() {
             Ok(prefix) if digits => prefix,
@@ -137,8 +150,14 @@ mod tests {
         assert_eq!(cidr("172.16.28.9/24").mask().to_string(), "255.255.255.0");
         assert_eq!(cidr("172.16.28.9/24").last().to_string(), "172.16.28.255");
         assert_eq!(cidr("0.0.0.0/0").mask().to_string(), "0.0.0.0");
-        assert_eq!(cidr("::0/0").last().to_string(), "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
-        assert_eq!(cidr("2001:db8::5/64").network().to_string(), "2001:db8::/64");
+        assert_eq!(
+            cidr("::0/0").last().to_string(),
+            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
+        );
+        assert_eq!(
+            cidr("2001:db8::5/64").network().to_string(),
+            "2001:db8::/64"
+        );
         assert!(cidr("10.0.0.0/8").contains("10.255.0.1".parse().unwrap()));
         assert!(!cidr("10.0.0.0/8").contains("::a00:1".parse().unwrap()));
         assert!(cidr("10.0.0.0/8").overlaps(cidr("10.9.0.0/16")));
@@ -147,7 +166,16 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "10.0.0.1", "10.0.0.1/33", "10.0.0.1/+8", "10.0.0/8", "::1/129", "/", "1.2.3.4/"] {
+        for text in [
+            "",
+            "10.0.0.1",
+            "10.0.0.1/33",
+            "10.0.0.1/+8",
+            "10.0.0/8",
+            "::1/129",
+            "/",
+            "1.2.3.4/",
+        ] {
             assert!(text.parse::<Cidr>().is_err(), "{text}");
         }
     }

@@ -102,9 +102,16 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// An I/O error with its operation and path; for `map_err`.
-    pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { operation, path, source }
+        move |source| Self::Io {
+            operation,
+            path,
+            source,
+        }
     }
 
     /// As [`Error::io`], for rustix's errors.
@@ -113,7 +120,11 @@ impl Error {
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(rustix::io::Errno) -> Self {
         let path = path.into();
-        move |errno| Self::Io { operation, path, source: errno.into() }
+        move |errno| Self::Io {
+            operation,
+            path,
+            source: errno.into(),
+        }
     }
 
     /// The kernel's error number, where there is one.

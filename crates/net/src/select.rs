@@ -53,7 +53,10 @@ impl NetList {
             named.push(selected);
         }
         if named.is_empty() {
-            named.push(Selected { name: "default".to_owned(), args: Vec::new() });
+            named.push(Selected {
+                name: "default".to_owned(),
+                args: Vec::new(),
+            });
         }
         let has = |name: &str| named.iter().any(|selected| selected.name == name);
         for (name, alone) in [("host", Self::Host), ("none", Self::None)] {
@@ -61,7 +64,9 @@ impl NetList {
                 return if named.len() == 1 {
                     Ok(alone)
                 } else {
-                    Err(wrong(format!("{name:?} cannot be combined with other networks")))
+                    Err(wrong(format!(
+                        "{name:?} cannot be combined with other networks"
+                    )))
                 };
             }
         }
@@ -91,17 +96,27 @@ impl NetList {
         let Self::Networks { named, .. } = self else {
             return Ok(Vec::new());
         };
-        if let Some(missing) = named.iter().find(|s| !available.iter().any(|n| n.name == s.name)) {
+        if let Some(missing) = named
+            .iter()
+            .find(|s| !available.iter().any(|n| n.name == s.name))
+        {
             return Err(Error::NotFound {
                 name: missing.name.clone(),
                 directory: directory.join("net.d"),
             });
         }
-        let picked = available.into_iter().filter(|network| self.selects(&network.name));
+        let picked = available
+            .into_iter()
+            .filter(|network| self.selects(&network.name));
         Ok(picked
             .map(|network| {
                 let selected = named.iter().find(|selected| selected.name == network.name);
-                (network, selected.map(|selected| selected.args.clone()).unwrap_or_default())
+                (
+                    network,
+                    selected
+                        .map(|selected| selected.args.clone())
+                        .unwrap_or_default(),
+                )
             })
             .collect())
     }
@@ -123,25 +138,35 @@ impl Selected {
                 .filter(|(key, _)| !key.is_empty())
                 .ok_or_else(|| format!("{arg:?} is not of the form NAME=VALUE"))?;
             if parsed.iter().any(|(other, _)| other == key) {
-                return Err(format!("argument {key:?} of network {name:?} is given twice"));
+                return Err(format!(
+                    "argument {key:?} of network {name:?} is given twice"
+                ));
             }
             parsed.push((key.to_owned(), value.to_owned()));
         }
-        Ok(Self { name: name.to_owned(), args: parsed })
+        Ok(Self {
+            name: name.to_owned(),
+            args: parsed,
+        })
     }
 }
 
 /// The arguments as CNI passes them: `IP=10.0.0.2;X=y`.
 #[must_use]
-pub fn join_args(args: &[(String, String)]) -> String {
-    let parts: Vec<String> = args.iter().map(|(key, value)| format!("{key}={value}")).collect();
+pub(crate) fn join_args(args: &[(String, String)]) -> String {
+    let parts: Vec<String> = args
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     parts.join(";")
 }
 
 /// Reads CNI's form of arguments; parts that are not of the form are left out.
 pub(crate) fn split_args(text: &str) -> Vec<(String, String)> {
     let pairs = text.split(';').filter_map(|part| part.split_once('='));
-    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    pairs
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -162,14 +187,26 @@ mod tests {
         assert_eq!(names(""), ["default"]);
         assert_eq!(names("default,net1,net2"), ["default", "net1", "net2"]);
         let list = NetList::parse("all,net1:IP=1.2.3.4;A=b,net2:IP=1.2.4.5").unwrap();
-        let NetList::Networks { all: true, named } = &list else { panic!("{list:?}") };
+        let NetList::Networks { all: true, named } = &list else {
+            panic!("{list:?}")
+        };
         assert_eq!(join_args(&named[0].args), "IP=1.2.3.4;A=b");
         assert!(list.selects("anything"));
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for option in ["host,none", "host,x", "none,x", "a,a", "a:b", "a:=b", ":x=y", "all:x=y", "a:x=1;x=2"] {
+        for option in [
+            "host,none",
+            "host,x",
+            "none,x",
+            "a,a",
+            "a:b",
+            "a:=b",
+            ":x=y",
+            "all:x=y",
+            "a:x=1;x=2",
+        ] {
             assert!(NetList::parse(option).is_err(), "{option}");
         }
     }

@@ -25,3 +25,8 @@ impl Drop for TempDir {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
+
+/// Moves the calling thread into a network namespace of its own: the "host" of a test.
+pub(crate) fn isolate() {
+    sandbox::clone::unshare(sandbox::clone::Namespaces::NET).unwrap();
+}

@@ -95,7 +95,11 @@ impl Dns {
         };
         Self {
             nameservers: texts("nameservers"),
-            domain: value.get("domain").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            domain: value
+                .get("domain")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
             search: texts("search"),
             options: texts("options"),
         }
@@ -124,7 +128,15 @@ impl Route {
     /// A route to `dst` through `gw`.
     #[must_use]
     pub fn new(dst: Cidr, gw: Option<IpAddr>) -> Self {
-        Self { dst, gw, mtu: None, advmss: None, priority: None, table: None, scope: None }
+        Self {
+            dst,
+            gw,
+            mtu: None,
+            advmss: None,
+            priority: None,
+            table: None,
+            scope: None,
+        }
     }
 
     fn from_json(value: &Value) -> Option<Self> {
@@ -165,7 +177,12 @@ fn text<'a>(value: &'a Value, field: &str) -> Option<&'a str> {
 }
 
 fn list<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
-    value.get(field).and_then(Value::as_array).into_iter().flatten().take(MOST)
+    value
+        .get(field)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .take(MOST)
 }
 
 /// Whether a version's results have the shape of 0.1.0 and 0.2.0.
@@ -194,7 +211,9 @@ impl CniResult {
         for interface in list(value, "interfaces") {
             let mtu = interface.get("mtu").and_then(Value::as_u64);
             result.interfaces.push(Interface {
-                name: text(interface, "name").ok_or("an interface has no name")?.to_owned(),
+                name: text(interface, "name")
+                    .ok_or("an interface has no name")?
+                    .to_owned(),
                 mac: text(interface, "mac").unwrap_or_default().to_owned(),
                 mtu: mtu.and_then(|mtu| mtu.try_into().ok()).unwrap_or_default(),
                 sandbox: text(interface, "sandbox").unwrap_or_default().to_owned(),
@@ -216,7 +235,10 @@ impl CniResult {
     }
 
     fn read_old(&mut self, value: &Value) -> Result<(), String> {
-        for part in ["ip4", "ip6"].into_iter().filter_map(|field| value.get(field)) {
+        for part in ["ip4", "ip6"]
+            .into_iter()
+            .filter_map(|field| value.get(field))
+        {
             if part.is_null() {
                 continue;
             }
@@ -259,7 +281,10 @@ impl CniResult {
             if let Some(gateway) = ip.gateway {
                 part.insert("gateway".to_owned(), json!(gateway.to_string()));
             }
-            let routes = self.routes.iter().filter(|route| route.dst.addr.is_ipv4() == v4);
+            let routes = self
+                .routes
+                .iter()
+                .filter(|route| route.dst.addr.is_ipv4() == v4);
             let routes: Vec<Value> = routes.map(Route::to_json).collect();
             if !routes.is_empty() {
                 part.insert("routes".to_owned(), Value::Array(routes));
@@ -306,14 +331,18 @@ impl CniResult {
             map.insert("ips".to_owned(), Value::Array(ips));
         }
         if !self.routes.is_empty() {
-            map.insert("routes".to_owned(), self.routes.iter().map(Route::to_json).collect());
+            map.insert(
+                "routes".to_owned(),
+                self.routes.iter().map(Route::to_json).collect(),
+            );
         }
     }
 }
 
 fn address(text: Option<&str>) -> Result<Cidr, String> {
     let text = text.ok_or("the result has an IP without an address")?;
-    text.parse().map_err(|problem| format!("the result's address {text:?}: {problem}"))
+    text.parse()
+        .map_err(|problem| format!("the result's address {text:?}: {problem}"))
 }
 
 #[cfg(test)]
@@ -334,10 +363,17 @@ mod tests {
                     address: "10.1.0.2/16".parse().unwrap(),
                     gateway: Some("10.1.0.1".parse().unwrap()),
                 },
-                IpConfig { interface: Some(0), address: "fd00::2/64".parse().unwrap(), gateway: None },
+                IpConfig {
+                    interface: Some(0),
+                    address: "fd00::2/64".parse().unwrap(),
+                    gateway: None,
+                },
             ],
             routes: vec![Route::new("0.0.0.0/0".parse().unwrap(), None)],
-            dns: Dns { nameservers: vec!["10.1.0.1".to_owned()], ..Dns::default() },
+            dns: Dns {
+                nameservers: vec!["10.1.0.1".to_owned()],
+                ..Dns::default()
+            },
         }
     }
 
@@ -350,13 +386,18 @@ mod tests {
                 wanted.ips.iter_mut().for_each(|ip| ip.interface = None);
             }
             let json = wanted.to_json(version);
-            assert_eq!(CniResult::from_json(&json, "0.1.0").unwrap(), wanted, "{version}: {json}");
+            assert_eq!(
+                CniResult::from_json(&json, "0.1.0").unwrap(),
+                wanted,
+                "{version}: {json}"
+            );
         }
     }
 
     #[test]
     fn rubbish_is_refused() {
-        let parse = |text: &str| CniResult::from_json(&serde_json::from_str(text).unwrap(), "1.0.0");
+        let parse =
+            |text: &str| CniResult::from_json(&serde_json::from_str(text).unwrap(), "1.0.0");
         assert!(parse("[]").is_err());
         assert!(parse(r#"{"ips":[{"address":"10.0.0.1"}]}"#).is_err());
         assert!(parse(r#"{"ips":[{}]}"#).is_err());

@@ -19,7 +19,11 @@ pub(crate) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     pub(crate) fn new(file: &'a Path, at: &str, map: &'a Map<String, Value>) -> Self {
-        let at = if at.is_empty() { String::new() } else { format!("{at}.") };
+        let at = if at.is_empty() {
+            String::new()
+        } else {
+            format!("{at}.")
+        };
         Self { file, at, map }
     }
 
@@ -30,6 +34,11 @@ impl<'a> Fields<'a> {
             field: format!("{}{field}", self.at),
             problem: problem.into(),
         }
+    }
+
+    /// The names of all fields.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.map.keys().map(String::as_str)
     }
 
     /// A field that is there and not null.
@@ -119,7 +128,12 @@ impl<'a> Fields<'a> {
     }
 
     /// The object of an entry of a list that may hold several shapes.
-    pub(crate) fn entry(&self, field: &str, index: usize, map: &'a Map<String, Value>) -> Fields<'a> {
+    pub(crate) fn entry(
+        &self,
+        field: &str,
+        index: usize,
+        map: &'a Map<String, Value>,
+    ) -> Fields<'a> {
         Fields::new(self.file, &format!("{}{field}[{index}]", self.at), map)
     }
 

@@ -20,22 +20,16 @@ const MOST_FILES: usize = 10_000;
 /// # Errors
 /// The first file that cannot be read or understood; two files with the same network.
 pub fn available(local_config: &Path) -> Result<Vec<Network>> {
-    find_all(local_config, |_| true)
-}
-
-/// As [`available`], but only networks whose name is `wanted`. A broken file is an error all the
-/// same: the name that is wanted may be in it.
-///
-/// # Errors
-/// As [`available`].
-pub fn find_all(local_config: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Network>> {
     let mut networks: Vec<Network> = Vec::new();
     for network in user_networks(&local_config.join("net.d"))? {
         if let Some(other) = networks.iter().find(|other| other.name == network.name) {
             return Err(Error::Field {
                 file: network.path,
                 field: "name".to_owned(),
-                problem: format!("{:?} is the name of the network in {:?}", other.name, other.path),
+                problem: format!(
+                    "{:?} is the name of the network in {:?}",
+                    other.name, other.path
+                ),
             });
         }
         networks.push(network);
@@ -43,10 +37,12 @@ pub fn find_all(local_config: &Path, wanted: impl Fn(&str) -> bool) -> Result<Ve
     for (file, text) in builtin::NETWORKS {
         let network = Network::parse(Path::new(file), text)?;
         if !networks.iter().any(|other| other.name == network.name) {
-            networks.push(Network { builtin: true, ..network });
+            networks.push(Network {
+                builtin: true,
+                ..network
+            });
         }
     }
-    networks.retain(|network| wanted(&network.name));
     networks.sort_by(|a, b| a.file_name.cmp(&b.file_name));
     Ok(networks)
 }
@@ -59,7 +55,10 @@ fn user_networks(directory: &Path) -> Result<Vec<Network>> {
     let mut paths = Vec::new();
     for entry in entries.take(MOST_FILES) {
         let path = entry.map_err(Error::io("read", directory))?.path();
-        if path.extension().is_some_and(|ending| ending == "conf" || ending == "conflist") {
+        if path
+            .extension()
+            .is_some_and(|ending| ending == "conf" || ending == "conflist")
+        {
             paths.push(path);
         }
     }
@@ -71,10 +70,15 @@ fn user_networks(directory: &Path) -> Result<Vec<Network>> {
         if !file.metadata().map_err(Error::io("read", &path))?.is_file() {
             continue;
         }
-        file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(Error::io("read", &path))?;
+        file.take(MOST_BYTES + 1)
+            .read_to_string(&mut text)
+            .map_err(Error::io("read", &path))?;
         if text.len() as u64 > MOST_BYTES {
             let problem = format!("is larger than {MOST_BYTES} bytes");
-            return Err(Error::File { file: path, problem });
+            return Err(Error::File {
+                file: path,
+                problem,
+            });
         }
         networks.push(Network::parse(&path, &text)?);
     }
@@ -90,18 +94,29 @@ mod tests {
     fn user_files_override_builtin_ones_and_order_by_file_name() {
         let dir = TempDir::new();
         let names = |dir: &Path| -> Vec<String> {
-            available(dir).unwrap().into_iter().map(|n| n.name).collect()
+            available(dir)
+                .unwrap()
+                .into_iter()
+                .map(|n| n.name)
+                .collect()
         };
         assert_eq!(names(dir.path()), ["default-restricted", "default"]);
         let net_d = dir.path().join("net.d");
         fs::create_dir(&net_d).unwrap();
         fs::write(net_d.join("20-b.conf"), r#"{"name":"b","type":"bridge"}"#).unwrap();
-        fs::write(net_d.join("10-x.conf"), r#"{"name":"default","type":"bridge"}"#).unwrap();
+        fs::write(
+            net_d.join("10-x.conf"),
+            r#"{"name":"default","type":"bridge"}"#,
+        )
+        .unwrap();
         fs::write(net_d.join("README"), "no JSON").unwrap();
         assert_eq!(names(dir.path()), ["default", "b", "default-restricted"]);
         fs::write(net_d.join("30-b.conf"), r#"{"name":"b","type":"ptp"}"#).unwrap();
         let error = available(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("30-b.conf") && error.contains("20-b.conf"), "{error}");
+        assert!(
+            error.contains("30-b.conf") && error.contains("20-b.conf"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -110,8 +125,18 @@ mod tests {
         let net_d = dir.path().join("net.d");
         fs::create_dir(&net_d).unwrap();
         fs::write(net_d.join("10-bad.conf"), "{").unwrap();
-        assert!(available(dir.path()).unwrap_err().to_string().contains("10-bad.conf"));
+        assert!(
+            available(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("10-bad.conf")
+        );
         fs::write(net_d.join("10-bad.conf"), vec![b' '; (1 << 20) + 1]).unwrap();
-        assert!(available(dir.path()).unwrap_err().to_string().contains("larger"));
+        assert!(
+            available(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("larger")
+        );
     }
 }

@@ -6,6 +6,6 @@ mod load;
 mod network;
 
 pub(crate) use fields::Fields;
-pub use load::{available, find_all};
-pub(crate) use network::{OLDEST, VERSIONS, check_name};
+pub use load::available;
+pub(crate) use network::VERSIONS;
 pub use network::{Network, PluginConf};

@@ -9,8 +9,9 @@ use super::Fields;
 use crate::error::{Error, Result};
 
 /// The versions of the CNI specification that are understood, oldest first.
-pub(crate) const VERSIONS: [&str; 8] =
-    ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0", "1.1.1"];
+pub(crate) const VERSIONS: [&str; 8] = [
+    "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0", "1.1.1",
+];
 
 /// The version of a configuration that names none.
 pub(crate) const OLDEST: &str = "0.1.0";
@@ -59,8 +60,15 @@ impl Network {
     /// # Errors
     /// [`Error::File`] when it is not a JSON object, [`Error::Field`] for a field.
     pub fn parse(path: &Path, text: &str) -> Result<Self> {
-        let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let wrong = |problem: String| Error::File { file: path.to_owned(), problem };
+        let file_name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let wrong = |problem: String| Error::File {
+            file: path.to_owned(),
+            problem,
+        };
         let value: Value = serde_json::from_str(text).map_err(|e| wrong(e.to_string()))?;
         let Value::Object(map) = value else {
             return Err(wrong("not a JSON object".to_owned()));
@@ -72,7 +80,11 @@ impl Network {
         let disable_check = fields.flag("disableCheck")?;
         // The file's ending says which of the two it is; the reference goes by it, too.
         let is_list = file_name.ends_with(".conflist");
-        let plugins = if is_list { list(&fields)? } else { vec![plugin(&fields, &map)?] };
+        let plugins = if is_list {
+            list(&fields)?
+        } else {
+            vec![plugin(&fields, &map)?]
+        };
         Ok(Self {
             name: name.to_owned(),
             cni_version,
@@ -88,16 +100,27 @@ impl Network {
 
     /// The fields of the plugin at `index`, for reading with errors that say where.
     pub(crate) fn fields(&self, index: usize) -> Option<Fields<'_>> {
-        let at = if self.is_list { format!("plugins[{index}]") } else { String::new() };
-        self.plugins.get(index).map(|plugin| Fields::new(&self.path, &at, &plugin.fields))
+        let at = if self.is_list {
+            format!("plugins[{index}]")
+        } else {
+            String::new()
+        };
+        self.plugins
+            .get(index)
+            .map(|plugin| Fields::new(&self.path, &at, &plugin.fields))
     }
 }
 
 fn version(fields: &Fields<'_>) -> Result<String> {
     // A 1.1 configuration may list the versions it suits: the newest known one is taken.
     let listed = fields.texts("cniVersions")?;
-    let named = fields.text("cniVersion")?.filter(|version| !version.is_empty());
-    let newest = VERSIONS.iter().rev().find(|known| listed.iter().any(|listed| listed == *known));
+    let named = fields
+        .text("cniVersion")?
+        .filter(|version| !version.is_empty());
+    let newest = VERSIONS
+        .iter()
+        .rev()
+        .find(|known| listed.iter().any(|listed| listed == *known));
     let version = newest.copied().or(named).unwrap_or(OLDEST);
     if VERSIONS.contains(&version) {
         return Ok(version.to_owned());
@@ -115,13 +138,20 @@ fn list(fields: &Fields<'_>) -> Result<Vec<PluginConf>> {
         return Err(fields.error("plugins", format!("has more than {MOST_PLUGINS} entries")));
     }
     let objects = fields.list("plugins")?.iter().filter_map(Value::as_object);
-    plugins.iter().zip(objects).map(|(fields, map)| plugin(fields, map)).collect()
+    plugins
+        .iter()
+        .zip(objects)
+        .map(|(fields, map)| plugin(fields, map))
+        .collect()
 }
 
 fn plugin(fields: &Fields<'_>, map: &Map<String, Value>) -> Result<PluginConf> {
     let kind = fields.need_text("type")?;
     check_kind(kind).map_err(|problem| fields.error("type", problem))?;
-    Ok(PluginConf { kind: kind.to_owned(), fields: map.clone() })
+    Ok(PluginConf {
+        kind: kind.to_owned(),
+        fields: map.clone(),
+    })
 }
 
 /// A network's name (CNI specification: letters, digits, `_`, `.`, `-`, beginning with a letter
@@ -131,7 +161,12 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
     if name.len() > MOST_NAME {
         return Err(format!("is longer than {MOST_NAME} bytes"));
     }
-    if !name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric()) || !name.bytes().all(allowed) {
+    if !name
+        .bytes()
+        .next()
+        .is_some_and(|b| b.is_ascii_alphanumeric())
+        || !name.bytes().all(allowed)
+    {
         return Err(format!(
             "{name:?} must begin with a letter or digit and have only those and _ . - in it"
         ));
@@ -160,7 +195,8 @@ mod tests {
         let one = parse("10-a.conf", r#"{"name":"a","type":"bridge","mtu":1400}"#).unwrap();
         assert_eq!((one.cni_version.as_str(), one.plugins.len()), ("0.1.0", 1));
         assert_eq!(one.plugins[0].kind, "bridge");
-        let text = r#"{"cniVersion":"1.0.0","name":"b","plugins":[{"type":"ptp"},{"type":"tuning"}]}"#;
+        let text =
+            r#"{"cniVersion":"1.0.0","name":"b","plugins":[{"type":"ptp"},{"type":"tuning"}]}"#;
         let list = parse("20-b.conflist", text).unwrap();
         assert_eq!(list.plugins[1].kind, "tuning");
         assert_eq!(list.cni_version, "1.0.0");
@@ -174,16 +210,43 @@ mod tests {
             ("x.conf", "[]", "not a JSON object"),
             ("x.conf", "{}", r#""name": is missing"#),
             ("x.conf", r#"{"name":7}"#, r#""name": must be a string"#),
-            ("x.conf", r#"{"name":"../x","type":"ptp"}"#, r#""name": "../x" must begin"#),
+            (
+                "x.conf",
+                r#"{"name":"../x","type":"ptp"}"#,
+                r#""name": "../x" must begin"#,
+            ),
             ("x.conf", r#"{"name":"x"}"#, r#""type": is missing"#),
-            ("x.conf", r#"{"name":"x","type":"../../bin/sh"}"#, r#""type""#),
-            ("x.conf", r#"{"name":"x","type":"ptp","cniVersion":"9"}"#, r#""cniVersion": "9""#),
-            ("x.conflist", r#"{"name":"x","plugins":[]}"#, r#""plugins": must name"#),
-            ("x.conflist", r#"{"name":"x","plugins":[1]}"#, r#""plugins[0]": must be an object"#),
-            ("x.conflist", r#"{"name":"x","plugins":[{}]}"#, r#""plugins[0].type": is missing"#),
+            (
+                "x.conf",
+                r#"{"name":"x","type":"../../bin/sh"}"#,
+                r#""type""#,
+            ),
+            (
+                "x.conf",
+                r#"{"name":"x","type":"ptp","cniVersion":"9"}"#,
+                r#""cniVersion": "9""#,
+            ),
+            (
+                "x.conflist",
+                r#"{"name":"x","plugins":[]}"#,
+                r#""plugins": must name"#,
+            ),
+            (
+                "x.conflist",
+                r#"{"name":"x","plugins":[1]}"#,
+                r#""plugins[0]": must be an object"#,
+            ),
+            (
+                "x.conflist",
+                r#"{"name":"x","plugins":[{}]}"#,
+                r#""plugins[0].type": is missing"#,
+            ),
         ] {
             let message = message(name, text);
-            assert!(message.contains(wanted) && message.contains(name), "{message}");
+            assert!(
+                message.contains(wanted) && message.contains(name),
+                "{message}"
+            );
         }
         let long = format!(r#"{{"name":"{}","type":"ptp"}}"#, "n".repeat(200));
         assert!(message("x.conf", &long).contains("longer than"));

@@ -30,12 +30,16 @@ impl<'a> Iterator for Attrs<'a> {
 
 /// The first attribute of a kind.
 pub(crate) fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
-    Attrs::new(bytes).find(|(k, _)| *k == kind).map(|(_, value)| value)
+    Attrs::new(bytes)
+        .find(|(k, _)| *k == kind)
+        .map(|(_, value)| value)
 }
 
 /// The first attribute of a kind as a number in the machine's order.
 pub(crate) fn find_u32(bytes: &[u8], kind: u16) -> Option<u32> {
-    find(bytes, kind)?.first_chunk().map(|b| u32::from_ne_bytes(*b))
+    find(bytes, kind)?
+        .first_chunk()
+        .map(|b| u32::from_ne_bytes(*b))
 }
 
 /// The first attribute of a kind as text without its terminating zero.

@@ -12,7 +12,10 @@ pub(crate) struct Batch {
 
 impl Batch {
     pub(crate) fn new() -> Self {
-        Self { bytes: Vec::with_capacity(1024), starts: Vec::with_capacity(8) }
+        Self {
+            bytes: Vec::with_capacity(1024),
+            starts: Vec::with_capacity(8),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

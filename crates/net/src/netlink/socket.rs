@@ -4,8 +4,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv,
-    sendto, socket_with,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, sendto,
+    socket_with,
 };
 
 use super::{Batch, HEADER, align, flag};
@@ -57,7 +57,7 @@ impl Socket {
 
     /// A socket to rtnetlink in another namespace.
     pub(crate) fn route_in(netns: BorrowedFd<'_>) -> Result<Self, Errno> {
-        sandbox::netns::enter(netns, Self::route)?
+        sandbox::netns::within(netns, Self::route)?
     }
 
     /// Without a protocol it is rtnetlink, which has number 0.
@@ -68,7 +68,11 @@ impl Socket {
             SocketFlags::CLOEXEC,
             protocol,
         )?;
-        Ok(Self { fd, number: 1, buffer: Vec::new() })
+        Ok(Self {
+            fd,
+            number: 1,
+            buffer: Vec::new(),
+        })
     }
 
     /// Sends a batch and waits until the kernel has done it. Every message is tried, also after
@@ -156,7 +160,11 @@ impl Socket {
         let (bytes, last) = batch.finish(first, trailer);
         let kernel = netlink::SocketAddrNetlink::new(0, 0);
         let sent = retry(|| sendto(&self.fd, bytes, SendFlags::empty(), &kernel))?;
-        if sent == bytes.len() { Ok((first, last)) } else { Err(Errno::MSGSIZE) }
+        if sent == bytes.len() {
+            Ok((first, last))
+        } else {
+            Err(Errno::MSGSIZE)
+        }
     }
 
     /// One read of the socket: the messages in it.
@@ -186,7 +194,9 @@ impl Socket {
 
 /// The error in the body of an error message; `None` for an acknowledgement.
 fn error_of(body: &[u8]) -> Option<Errno> {
-    let code = body.first_chunk().map_or(-Errno::BADMSG.raw_os_error(), |b| i32::from_ne_bytes(*b));
+    let code = body
+        .first_chunk()
+        .map_or(-Errno::BADMSG.raw_os_error(), |b| i32::from_ne_bytes(*b));
     (code != 0).then(|| Errno::from_raw_os_error(code.saturating_neg().clamp(1, 4095)))
 }
 

@@ -87,7 +87,11 @@ pub(crate) enum Entry {
     /// Forwarded connections to the pod come back through the host.
     Back { pod: Cidr },
     /// A port of the host leads to a port of the pod.
-    Forward { from: HostPort, to: IpAddr, port: u16 },
+    Forward {
+        from: HostPort,
+        to: IpAddr,
+        port: u16,
+    },
 }
 
 impl Entry {
@@ -96,7 +100,11 @@ impl Entry {
             Self::Masquerade { pod } => map(Role::Masquerade, version(pod.addr)),
             Self::Back { pod } => map(Role::Back, version(pod.addr)),
             Self::Forward { from, to, .. } => {
-                let role = if from.addr.is_some() { Role::PortAt } else { Role::Port };
+                let role = if from.addr.is_some() {
+                    Role::PortAt
+                } else {
+                    Role::Port
+                };
                 map(role, version(*to))
             }
         }
@@ -174,13 +182,21 @@ pub(super) fn delete(change: &mut Transaction, entries: &[Entry]) {
 }
 
 /// The elements of a map whose owner `is_owner` accepts.
-pub(super) fn list(wire: &mut Wire, map: Map, is_owner: &impl Fn(&str) -> bool) -> Result<Vec<Entry>> {
+pub(super) fn list(
+    wire: &mut Wire,
+    map: Map,
+    is_owner: &impl Fn(&str) -> bool,
+) -> Result<Vec<Entry>> {
     let request = |m: &mut Batch| {
         m.text(1, TABLE).text(2, map.name);
     };
     let messages = wire.dump(GETSETELEM, request, |attrs| {
         let elements = Attrs::new(find(attrs, 3)?);
-        Some(elements.filter_map(|(_, e)| parse(map, e, is_owner)).collect::<Vec<_>>())
+        Some(
+            elements
+                .filter_map(|(_, e)| parse(map, e, is_owner))
+                .collect::<Vec<_>>(),
+        )
     });
     match messages {
         Ok(messages) => Ok(messages.into_iter().flatten().collect()),
@@ -192,7 +208,9 @@ pub(super) fn list(wire: &mut Wire, map: Map, is_owner: &impl Fn(&str) -> bool) 
 fn parse(map: Map, element: &[u8], is_owner: &impl Fn(&str) -> bool) -> Option<Entry> {
     let comment = find(element, 6)?;
     let length = usize::from(*comment.get(1)?);
-    let owner = std::str::from_utf8(comment.get(2..2 + length)?).ok()?.trim_end_matches('\0');
+    let owner = std::str::from_utf8(comment.get(2..2 + length)?)
+        .ok()?
+        .trim_end_matches('\0');
     if !is_owner(owner) {
         return None;
     }
@@ -208,7 +226,10 @@ fn parse(map: Map, element: &[u8], is_owner: &impl Fn(&str) -> bool) -> Option<E
     if matches!(map.role, Role::Masquerade | Role::Back) {
         let chain = crate::netlink::find_str(find(data, 2)?, 2)?;
         let prefix = chain.rsplit_once('/')?.1.parse().ok()?;
-        let pod = Cidr { addr: ip(key)?, prefix };
+        let pod = Cidr {
+            addr: ip(key)?,
+            prefix,
+        };
         return Some(match map.role {
             Role::Masquerade => Entry::Masquerade { pod },
             _ => Entry::Back { pod },
@@ -219,22 +240,42 @@ fn parse(map: Map, element: &[u8], is_owner: &impl Fn(&str) -> bool) -> Option<E
         .find(|p| Some(&p.number()) == key.first())?;
     let at = map.role == Role::PortAt;
     let addr = if at { Some(ip(key.get(4..)?)?) } else { None };
-    let port = u16::from_be_bytes(*key.get(if at { 4 + ip_length } else { 4 }..)?.first_chunk()?);
+    let port = u16::from_be_bytes(
+        *key.get(if at { 4 + ip_length } else { 4 }..)?
+            .first_chunk()?,
+    );
     let to = find(data, 1)?;
     let to_port = u16::from_be_bytes(*to.get(ip_length..)?.first_chunk()?);
-    Some(Entry::Forward { from: HostPort { protocol, addr, port }, to: ip(to)?, port: to_port })
+    Some(Entry::Forward {
+        from: HostPort {
+            protocol,
+            addr,
+            port,
+        },
+        to: ip(to)?,
+        port: to_port,
+    })
 }
 
 fn by_map(entries: &[Entry], mut each: impl FnMut(Map, &[&Entry])) {
     for map in super::skeleton::MAPS {
-        let of_map: Vec<&Entry> = entries.iter().filter(|e| e.map().name == map.name).collect();
+        let of_map: Vec<&Entry> = entries
+            .iter()
+            .filter(|e| e.map().name == map.name)
+            .collect();
         for chunk in of_map.chunks(CHUNK) {
             each(map, chunk);
         }
     }
 }
 
-fn message(change: &mut Transaction, kind: u16, flags: u16, map: Map, elements: impl FnOnce(&mut Batch)) {
+fn message(
+    change: &mut Transaction,
+    kind: u16,
+    flags: u16,
+    map: Map,
+    elements: impl FnOnce(&mut Batch),
+) {
     change.change(kind, flags, |m| {
         m.text(1, TABLE).text(2, map.name);
         m.nest(3, elements);

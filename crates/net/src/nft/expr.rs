@@ -71,9 +71,18 @@ impl Rule<'_> {
     }
 
     /// Loads bytes of the packet.
-    pub(crate) fn payload(&mut self, base: Base, offset: u32, length: u32, register: u32) -> &mut Self {
+    pub(crate) fn payload(
+        &mut self,
+        base: Base,
+        offset: u32,
+        length: u32,
+        register: u32,
+    ) -> &mut Self {
         self.expr("payload", |m| {
-            m.be32(1, register).be32(2, base as u32).be32(3, offset).be32(4, length);
+            m.be32(1, register)
+                .be32(2, base as u32)
+                .be32(3, offset)
+                .be32(4, length);
         })
     }
 
@@ -122,7 +131,8 @@ impl Rule<'_> {
         self.expr("ct", |m| {
             m.be32(1, REG).be32(2, STATUS);
         });
-        self.mask(REG, &IPS_DST_NAT.to_ne_bytes()).differs(REG, &[0; 4])
+        self.mask(REG, &IPS_DST_NAT.to_ne_bytes())
+            .differs(REG, &[0; 4])
     }
 
     /// Goes on only for IPv4 (4) or IPv6 (6).

@@ -24,7 +24,8 @@ use std::net::IpAddr;
 
 use rustix::io::Errno;
 
-pub(crate) use element::{Entry, HostPort, Protocol};
+pub(crate) use element::Entry;
+pub use element::{HostPort, Protocol};
 
 use crate::error::{Error, Result};
 use crate::rtnl::kernel;
@@ -45,7 +46,9 @@ pub(crate) struct Firewall {
 impl Firewall {
     /// In the calling thread's namespace.
     pub(crate) fn open() -> Result<Self> {
-        Ok(Self { wire: Wire::open().map_err(kernel("open a netfilter socket"))? })
+        Ok(Self {
+            wire: Wire::open().map_err(kernel("open a netfilter socket"))?,
+        })
     }
 
     /// Adds entries that belong to `owner`, all or none.
@@ -66,7 +69,9 @@ impl Firewall {
             skeleton::subnets(&mut change, entries, &chains);
             let first_element = change.len();
             element::add(&mut change, entries, owner, replace);
-            let Err(refusal) = self.wire.commit(change) else { return Ok(()) };
+            let Err(refusal) = self.wire.commit(change) else {
+                return Ok(());
+            };
             match refusal.errno {
                 Errno::NOENT => replace = false,
                 Errno::EXIST if refusal.index < first_element => {}
@@ -119,8 +124,14 @@ impl Firewall {
         for _ in 0..TRIES {
             let generation = self.wire.generation().map_err(failed())?;
             let chains = self.wire.chains(TABLE).map_err(failed())?;
-            let subnets = || chains.iter().filter(|chain| skeleton::is_subnet(&chain.name));
-            let unused: Vec<_> = subnets().filter(|chain| skeleton::is_unused(chain)).collect();
+            let subnets = || {
+                chains
+                    .iter()
+                    .filter(|chain| skeleton::is_subnet(&chain.name))
+            };
+            let unused: Vec<_> = subnets()
+                .filter(|chain| skeleton::is_unused(chain))
+                .collect();
             let last = !chains.is_empty() && unused.len() == subnets().count();
             if unused.is_empty() && !last {
                 return Ok(());
@@ -129,7 +140,9 @@ impl Firewall {
             if last {
                 skeleton::delete_table(&mut change);
             } else {
-                unused.iter().for_each(|chain| skeleton::delete_chain(&mut change, &chain.name));
+                unused
+                    .iter()
+                    .for_each(|chain| skeleton::delete_chain(&mut change, &chain.name));
             }
             match self.wire.commit(change).map_err(|refusal| refusal.errno) {
                 Ok(()) => return Ok(()),
@@ -143,7 +156,9 @@ impl Firewall {
 }
 
 fn has_ports(entries: &[Entry]) -> bool {
-    entries.iter().any(|entry| matches!(entry, Entry::Forward { .. }))
+    entries
+        .iter()
+        .any(|entry| matches!(entry, Entry::Forward { .. }))
 }
 
 /// The error for entries with ports that are taken.
@@ -152,7 +167,10 @@ pub(crate) fn explain(error: Error, ports: &[HostPort]) -> Error {
         return error;
     }
     let list: Vec<String> = ports.iter().map(HostPort::to_string).collect();
-    Error::Port { port: list.join(", "), problem: "forwarded to another pod already".to_owned() }
+    Error::Port {
+        port: list.join(", "),
+        problem: "forwarded to another pod already".to_owned(),
+    }
 }
 
 /// The IP version of an address in rules: 4 or 6.
@@ -176,19 +194,33 @@ mod tests {
             Entry::Masquerade { pod },
             Entry::Masquerade { pod: pod6 },
             Entry::Back { pod },
-            Entry::Forward { from: from(None), to: pod.addr, port: 80 },
-            Entry::Forward { from: from(Some("127.0.0.1")), to: pod.addr, port: 81 },
-            Entry::Forward { from: from(Some("::1")), to: pod6.addr, port: 81 },
+            Entry::Forward {
+                from: from(None),
+                to: pod.addr,
+                port: 80,
+            },
+            Entry::Forward {
+                from: from(Some("127.0.0.1")),
+                to: pod.addr,
+                port: 81,
+            },
+            Entry::Forward {
+                from: from(Some("::1")),
+                to: pod6.addr,
+                port: 81,
+            },
         ]
     }
 
     #[test]
     fn entries_come_and_go_and_the_table_with_the_last() {
-        sandbox::netns::unshare().unwrap();
+        crate::testing::isolate();
         let mut firewall = Firewall::open().unwrap();
         assert_eq!(firewall.owned(|_| true).unwrap(), []);
         for last in 2..6 {
-            firewall.add(&entries(last), &format!("pod{last}/eth0")).unwrap();
+            firewall
+                .add(&entries(last), &format!("pod{last}/eth0"))
+                .unwrap();
         }
         let mut found = firewall.owned(|owner| owner == "pod3/eth0").unwrap();
         let key = |e: &Entry| format!("{e:?}");
@@ -209,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_refused_and_nothing_of_the_batch_stays() {
-        sandbox::netns::unshare().unwrap();
+        crate::testing::isolate();
         let mut firewall = Firewall::open().unwrap();
         firewall.add(&entries(2), "a/eth0").unwrap();
         let mut other = entries(3);
@@ -223,26 +255,30 @@ mod tests {
 
     #[test]
     fn a_stale_masquerade_entry_is_taken_over() {
-        sandbox::netns::unshare().unwrap();
+        crate::testing::isolate();
         let mut firewall = Firewall::open().unwrap();
         firewall.add(&entries(2)[..1], "dead/eth0").unwrap();
         firewall.add(&entries(2)[..1], "live/eth0").unwrap();
         assert_eq!(firewall.owned(|owner| owner == "dead/eth0").unwrap(), []);
-        assert_eq!(firewall.owned(|owner| owner == "live/eth0").unwrap().len(), 1);
+        assert_eq!(
+            firewall.owned(|owner| owner == "live/eth0").unwrap().len(),
+            1
+        );
     }
 
     #[test]
     fn changes_at_once_never_lose_one() {
-        sandbox::netns::unshare().unwrap();
+        crate::testing::isolate();
         let host = sandbox::netns::current().unwrap();
         std::thread::scope(|scope| {
             for worker in 0..4_u8 {
                 let host = &host;
                 scope.spawn(move || {
-                    let mut firewall = sandbox::netns::enter(std::os::fd::AsFd::as_fd(host), || {
-                        Firewall::open().unwrap()
-                    })
-                    .unwrap();
+                    let mut firewall =
+                        sandbox::netns::within(std::os::fd::AsFd::as_fd(host), || {
+                            Firewall::open().unwrap()
+                        })
+                        .unwrap();
                     for _ in 0..20 {
                         let mine = entries(10 + worker);
                         firewall.add(&mine, &format!("pod{worker}/eth0")).unwrap();
@@ -260,7 +296,7 @@ mod tests {
     #[test]
     #[expect(clippy::print_stderr, reason = "a figure to read")]
     fn timing() {
-        sandbox::netns::unshare().unwrap();
+        crate::testing::isolate();
         let mut firewall = Firewall::open().unwrap();
         for round in 0..6 {
             let start = std::time::Instant::now();
@@ -272,7 +308,12 @@ mod tests {
             let third = start.elapsed();
             firewall.remove(&entries(2)[..1]).unwrap();
             let fourth = start.elapsed();
-            eprintln!("{round} {first:?} {:?} {:?} {:?}", second - first, third - second, fourth - third);
+            eprintln!(
+                "{round} {first:?} {:?} {:?} {:?}",
+                second - first,
+                third - second,
+                fourth - third
+            );
             std::thread::sleep(std::time::Duration::from_millis(300));
         }
     }

@@ -37,20 +37,58 @@ pub(super) enum Role {
 
 /// All maps.
 pub(super) const MAPS: [Map; 8] = [
-    Map { name: "masq4", version: 4, role: Role::Masquerade },
-    Map { name: "masq6", version: 6, role: Role::Masquerade },
-    Map { name: "back4", version: 4, role: Role::Back },
-    Map { name: "back6", version: 6, role: Role::Back },
-    Map { name: "port4", version: 4, role: Role::Port },
-    Map { name: "port6", version: 6, role: Role::Port },
-    Map { name: "port4_at", version: 4, role: Role::PortAt },
-    Map { name: "port6_at", version: 6, role: Role::PortAt },
+    Map {
+        name: "masq4",
+        version: 4,
+        role: Role::Masquerade,
+    },
+    Map {
+        name: "masq6",
+        version: 6,
+        role: Role::Masquerade,
+    },
+    Map {
+        name: "back4",
+        version: 4,
+        role: Role::Back,
+    },
+    Map {
+        name: "back6",
+        version: 6,
+        role: Role::Back,
+    },
+    Map {
+        name: "port4",
+        version: 4,
+        role: Role::Port,
+    },
+    Map {
+        name: "port6",
+        version: 6,
+        role: Role::Port,
+    },
+    Map {
+        name: "port4_at",
+        version: 4,
+        role: Role::PortAt,
+    },
+    Map {
+        name: "port6_at",
+        version: 6,
+        role: Role::PortAt,
+    },
 ];
 
 /// The map of a role for an IP version.
 pub(super) fn map(role: Role, version: u8) -> Map {
-    let found = MAPS.into_iter().find(|map| map.role == role && map.version == version);
-    found.unwrap_or(Map { name: "masq4", version: 4, role: Role::Masquerade })
+    let found = MAPS
+        .into_iter()
+        .find(|map| map.role == role && map.version == version);
+    found.unwrap_or(Map {
+        name: "masq4",
+        version: 4,
+        role: Role::Masquerade,
+    })
 }
 
 /// Makes the table; `EEXIST` if it is there.
@@ -62,7 +100,10 @@ pub(super) fn table(change: &mut Transaction) {
         new_map(change, map, index);
     }
     chain(change, "ports");
-    for map in [Role::PortAt, Role::Port].into_iter().flat_map(|role| [map(role, 4), map(role, 6)]) {
+    for map in [Role::PortAt, Role::Port]
+        .into_iter()
+        .flat_map(|role| [map(role, 4), map(role, 6)])
+    {
         add_rule(change, "ports", |rule| port_rule(rule, map));
     }
     const DSTNAT: i32 = -100;
@@ -98,7 +139,10 @@ pub(super) fn subnets(change: &mut Transaction, entries: &[Entry], present: &[Ch
         change.change(NEWCHAIN, flag::CREATE | flag::EXCL, |m| {
             m.text(1, TABLE).text(3, &name);
         });
-        let Some(pod) = entries.iter().find(|entry| entry.chain().as_ref() == Some(&name)) else {
+        let Some(pod) = entries
+            .iter()
+            .find(|entry| entry.chain().as_ref() == Some(&name))
+        else {
             continue;
         };
         match pod {
@@ -115,7 +159,11 @@ const BACK_RULES: u32 = 2;
 
 /// To the subnet itself and to groups a pod speaks with its own address, else with the host's.
 fn masquerade_rules(change: &mut Transaction, chain: &str, pod: Cidr) {
-    let groups = if pod.addr.is_ipv4() { "224.0.0.0/4" } else { "ff00::/8" };
+    let groups = if pod.addr.is_ipv4() {
+        "224.0.0.0/4"
+    } else {
+        "ff00::/8"
+    };
     let groups = groups.parse().unwrap_or(pod);
     for network in [pod.network(), groups] {
         add_rule(change, chain, |rule| {
@@ -130,7 +178,11 @@ fn masquerade_rules(change: &mut Transaction, chain: &str, pod: Cidr) {
 /// A forwarded connection that comes from the pod's own subnet, or from this host's loopback,
 /// must come back through this host: the pod sees it coming from here.
 fn back_rules(change: &mut Transaction, chain: &str, pod: Cidr) {
-    let loopback = if pod.addr.is_ipv4() { "127.0.0.0/8" } else { "::1/128" };
+    let loopback = if pod.addr.is_ipv4() {
+        "127.0.0.0/8"
+    } else {
+        "::1/128"
+    };
     let loopback = loopback.parse().unwrap_or(pod);
     for network in [pod.network(), loopback] {
         add_rule(change, chain, |rule| {
@@ -154,7 +206,12 @@ pub(super) fn is_subnet(chain: &str) -> bool {
 
 /// Whether nothing jumps to a subnet's chain: all its uses are its own rules.
 pub(super) fn is_unused(chain: &Chain) -> bool {
-    chain.uses <= if chain.name.starts_with("masq-") { MASQUERADE_RULES } else { BACK_RULES }
+    chain.uses
+        <= if chain.name.starts_with("masq-") {
+            MASQUERADE_RULES
+        } else {
+            BACK_RULES
+        }
 }
 
 /// Removes a chain with its rules; `EBUSY` while an element jumps to it.
@@ -180,7 +237,8 @@ fn port_rule(rule: &mut Rule<'_>, map: Map) {
         rule.payload(Base::Network, offset, length, next);
         next += length / 4;
     }
-    rule.payload(Base::Transport, 2, 2, next).lookup(map.name, REG, REG);
+    rule.payload(Base::Transport, 2, 2, next)
+        .lookup(map.name, REG, REG);
     rule.dnat(map.version, REG, REG + if map.version == 4 { 1 } else { 4 });
 }
 
@@ -234,16 +292,27 @@ fn new_map(change: &mut Transaction, map: Map, id: u32) {
     const SERVICE: u32 = 13;
     const VERDICT_TYPE: u32 = 0xffff_ff00;
     const MAP: u32 = 8;
-    let (ip, ip_length) = if map.version == 4 { (IPV4, 4) } else { (IPV6, 16) };
+    let (ip, ip_length) = if map.version == 4 {
+        (IPV4, 4)
+    } else {
+        (IPV6, 16)
+    };
     let (key, key_length, data, data_length) = match map.role {
         Role::Masquerade | Role::Back => (ip, ip_length, VERDICT_TYPE, 16),
         Role::Port => (PROTOCOL << 6 | SERVICE, 8, ip << 6 | SERVICE, ip_length + 4),
-        Role::PortAt => {
-            ((PROTOCOL << 6 | ip) << 6 | SERVICE, 8 + ip_length, ip << 6 | SERVICE, ip_length + 4)
-        }
+        Role::PortAt => (
+            (PROTOCOL << 6 | ip) << 6 | SERVICE,
+            8 + ip_length,
+            ip << 6 | SERVICE,
+            ip_length + 4,
+        ),
     };
     change.change(NEWSET, flag::CREATE, |m| {
         m.text(1, TABLE).text(2, map.name).be32(3, MAP);
-        m.be32(4, key).be32(5, key_length).be32(6, data).be32(7, data_length).be32(10, id);
+        m.be32(4, key)
+            .be32(5, key_length)
+            .be32(6, data)
+            .be32(7, data_length)
+            .be32(10, id);
     });
 }

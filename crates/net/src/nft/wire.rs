@@ -55,7 +55,8 @@ impl Transaction {
 
     /// Adds a change: an `NFT_MSG_…`, flags besides `NLM_F_REQUEST`, attributes.
     pub(crate) fn change(&mut self, kind: u16, flags: u16, fill: impl FnOnce(&mut Batch)) {
-        self.batch.message(SUBSYSTEM << 8 | kind, flags, &header(NFPROTO_INET, 0), fill);
+        self.batch
+            .message(SUBSYSTEM << 8 | kind, flags, &header(NFPROTO_INET, 0), fill);
     }
 }
 
@@ -75,7 +76,9 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) fn open() -> Result<Self, Errno> {
-        Ok(Self { socket: Socket::netfilter()? })
+        Ok(Self {
+            socket: Socket::netfilter()?,
+        })
     }
 
     /// Commits a transaction; the first refusal is the error and then nothing was changed.
@@ -83,7 +86,9 @@ impl Wire {
         if change.len() == 1 {
             return Ok(());
         }
-        change.batch.message(BATCH_END, 0, &header(NFPROTO_UNSPEC, SUBSYSTEM), |_| {});
+        change
+            .batch
+            .message(BATCH_END, 0, &header(NFPROTO_UNSPEC, SUBSYSTEM), |_| {});
         let refusals = self
             .socket
             .send(&mut change.batch, 1, |_, _| {})
@@ -94,11 +99,18 @@ impl Wire {
     /// The number of the rule set's state, which every transaction raises.
     pub(crate) fn generation(&mut self) -> Result<u32, Errno> {
         let mut batch = Batch::new();
-        batch.message(SUBSYSTEM << 8 | NFT_MSG_GETGEN, 0, &header(NFPROTO_UNSPEC, 0), |_| {});
+        batch.message(
+            SUBSYSTEM << 8 | NFT_MSG_GETGEN,
+            0,
+            &header(NFPROTO_UNSPEC, 0),
+            |_| {},
+        );
         let mut number = None;
         let refusals = self.socket.send(&mut batch, 0, |_, body| {
             let value = body.get(4..).and_then(|attrs| find(attrs, 1));
-            number = value.and_then(|v| v.first_chunk()).map(|b| u32::from_be_bytes(*b));
+            number = value
+                .and_then(|v| v.first_chunk())
+                .map(|b| u32::from_be_bytes(*b));
         })?;
         match refusals.first() {
             Some(refusal) => Err(refusal.errno),
@@ -108,16 +120,20 @@ impl Wire {
 
     /// A table's chains; none when there is no such table.
     pub(crate) fn chains(&mut self, table: &str) -> Result<Vec<Chain>, Errno> {
-        self.dump(NFT_MSG_GETCHAIN, |_| {}, |attrs| {
-            if find_str(attrs, 1) != Some(table) {
-                return None;
-            }
-            let uses = find(attrs, 6).and_then(|v| v.first_chunk());
-            Some(Chain {
-                name: find_str(attrs, 3)?.to_owned(),
-                uses: uses.map_or(u32::MAX, |b| u32::from_be_bytes(*b)),
-            })
-        })
+        self.dump(
+            NFT_MSG_GETCHAIN,
+            |_| {},
+            |attrs| {
+                if find_str(attrs, 1) != Some(table) {
+                    return None;
+                }
+                let uses = find(attrs, 6).and_then(|v| v.first_chunk());
+                Some(Chain {
+                    name: find_str(attrs, 3)?.to_owned(),
+                    uses: uses.map_or(u32::MAX, |b| u32::from_be_bytes(*b)),
+                })
+            },
+        )
     }
 
     /// Lists objects: the attributes of each are handed to `each`.

@@ -66,7 +66,7 @@ pub(crate) struct Link {
 /// What kind of link to make.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LinkKind<'a> {
-    /// A pair of virtual Ethernet links, both up, the other end in a namespace.
+    /// A pair of virtual Ethernet links, the other end in a namespace and still down.
     Veth {
         /// The other end's name.
         peer: &'a str,
@@ -139,13 +139,18 @@ impl Link {
                 IFLA_MASTER => link.master = number(value),
                 IFLA_TXQLEN => link.tx_queue = number(value).unwrap_or_default(),
                 IFLA_IFALIAS => {
-                    link.alias = String::from_utf8_lossy(value).trim_end_matches('\0').to_owned();
+                    link.alias = String::from_utf8_lossy(value)
+                        .trim_end_matches('\0')
+                        .to_owned();
                 }
                 IFLA_LINKINFO => {
-                    link.kind = find_str(value, IFLA_INFO_KIND).unwrap_or_default().to_owned();
+                    link.kind = find_str(value, IFLA_INFO_KIND)
+                        .unwrap_or_default()
+                        .to_owned();
                     let data = find(value, IFLA_INFO_DATA).unwrap_or_default();
                     link.vlan_filtering = link.kind == "bridge"
-                        && find(data, IFLA_BR_VLAN_FILTERING).is_some_and(|v| v.first() == Some(&1));
+                        && find(data, IFLA_BR_VLAN_FILTERING)
+                            .is_some_and(|v| v.first() == Some(&1));
                 }
                 _ => {}
             }
@@ -250,7 +255,12 @@ impl Changes {
 
     /// Adds VLANs to a bridge's port, or removes them.
     pub(crate) fn bridge_vlan(&mut self, index: u32, vlan: Vlan, add: bool) -> &mut Self {
-        let what = || format!("set VLANs {}-{} on bridge port {index}", vlan.first, vlan.last);
+        let what = || {
+            format!(
+                "set VLANs {}-{} on bridge port {index}",
+                vlan.first, vlan.last
+            )
+        };
         let mut head = header(index, 0, 0);
         head[0] = AF_BRIDGE;
         let kind = if add { RTM_SETLINK } else { RTM_DELLINK };
@@ -281,9 +291,14 @@ impl Changes {
 
 fn link_kind(m: &mut Batch, new: &NewLink<'_>) {
     match new.kind {
-        LinkKind::Veth { peer, netns, peer_mac } => info(m, "veth", |m| {
+        LinkKind::Veth {
+            peer,
+            netns,
+            peer_mac,
+        } => info(m, "veth", |m| {
             m.nest(VETH_INFO_PEER, |m| {
-                m.raw(&header(0, IFF_UP, IFF_UP));
+                // It cannot come up before its other end is there.
+                m.raw(&header(0, 0, 0));
                 m.text(IFLA_IFNAME, peer);
                 netns_attr(m, netns);
                 if new.mtu != 0 {
@@ -299,14 +314,22 @@ fn link_kind(m: &mut Batch, new: &NewLink<'_>) {
                 m.attr(IFLA_BR_VLAN_FILTERING, &[1]);
             }
         }),
-        LinkKind::Macvlan { master, mode, netns } => {
+        LinkKind::Macvlan {
+            master,
+            mode,
+            netns,
+        } => {
             m.u32(IFLA_LINK, master);
             netns_attr(m, netns);
             info(m, "macvlan", |m| {
                 m.u32(1, mode);
             });
         }
-        LinkKind::Ipvlan { master, mode, netns } => {
+        LinkKind::Ipvlan {
+            master,
+            mode,
+            netns,
+        } => {
             m.u32(IFLA_LINK, master);
             netns_attr(m, netns);
             info(m, "ipvlan", |m| {
@@ -344,30 +367,6 @@ impl Rtnl {
             .map_err(kernel("list network interfaces"))
     }
 
-    /// VLANs on the ports of all bridges: port index and its VLAN ids.
-    pub(crate) fn bridge_vlans(&mut self) -> Result<Vec<(u32, Vec<u16>)>> {
-        let mut head = header(0, 0, 0);
-        head[0] = AF_BRIDGE;
-        self.socket
-            .dump(
-                |batch| {
-                    batch.message(RTM_GETLINK, flag::DUMP, &head, |m| {
-                        m.u32(29, 2); // IFLA_EXT_MASK: RTEXT_FILTER_BRVLAN
-                    });
-                },
-                |body| {
-                    let (fixed, attrs) = body.split_first_chunk::<16>()?;
-                    let index = u32::from_ne_bytes(*fixed.get(4..)?.first_chunk()?);
-                    let vlans = Attrs::new(find(attrs, IFLA_AF_SPEC)?)
-                        .filter(|(kind, _)| *kind == IFLA_BRIDGE_VLAN_INFO)
-                        .filter_map(|(_, v)| v.get(2..)?.first_chunk().map(|b| u16::from_ne_bytes(*b)))
-                        .collect();
-                    Some((index, vlans))
-                },
-            )
-            .map_err(kernel("list the VLANs of bridge ports"))
-    }
-
     /// Removes a link; one that is gone already is no error.
     pub(crate) fn delete_link(&mut self, name: &str) -> Result<()> {
         let mut changes = Changes::new();
@@ -377,8 +376,7 @@ impl Rtnl {
 
     /// The index of a link that must be there.
     pub(crate) fn need_link(&mut self, name: &str) -> Result<Link> {
-        self.link(name)?.ok_or_else(|| {
-            kernel(format!("find network interface {name:?}"))(Errno::NODEV)
-        })
+        self.link(name)?
+            .ok_or_else(|| kernel(format!("find network interface {name:?}"))(Errno::NODEV))
     }
 }

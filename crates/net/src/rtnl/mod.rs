@@ -5,17 +5,20 @@
 
 mod link;
 mod route;
-
+mod tc;
 
 use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
 
-pub(crate) use link::{Link, LinkKind, NewLink, Vlan};
-pub(crate) use route::RouteSpec;
+pub(crate) use link::{IFF_ALLMULTI, IFF_PROMISC, IFF_UP, Link, LinkKind, NewLink, Vlan};
+pub(crate) use route::{RouteSpec, SCOPE_LINK};
 
 use crate::error::{Error, Result};
 use crate::netlink::{Batch, Socket};
+
+/// The index of `lo`, the first interface of every namespace.
+pub(crate) const LOOPBACK: u32 = 1;
 
 /// An rtnetlink socket in one network namespace.
 #[derive(Debug)]
@@ -34,7 +37,10 @@ pub(crate) struct Changes {
 
 impl Changes {
     pub(crate) fn new() -> Self {
-        Self { batch: Batch::new(), ..Self::default() }
+        Self {
+            batch: Batch::new(),
+            ..Self::default()
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -43,7 +49,8 @@ impl Changes {
 
     /// The last change added may be refused with `errno`.
     pub(crate) fn tolerating(&mut self, errno: Errno) -> &mut Self {
-        self.tolerated.push((self.batch.len().saturating_sub(1), errno));
+        self.tolerated
+            .push((self.batch.len().saturating_sub(1), errno));
         self
     }
 
@@ -70,8 +77,9 @@ impl Rtnl {
 
     /// A socket in another namespace.
     pub(crate) fn open_in(netns: BorrowedFd<'_>) -> Result<Self> {
-        let socket = Socket::route_in(netns)
-            .map_err(kernel("open a netlink socket in the pod's network namespace"))?;
+        let socket = Socket::route_in(netns).map_err(kernel(
+            "open a netlink socket in the pod's network namespace",
+        ))?;
         Ok(Self { socket })
     }
 
@@ -88,7 +96,9 @@ impl Rtnl {
         let mut links = Vec::new();
         let refusals = self
             .socket
-            .send(&mut changes.batch, 0, |_, body| links.extend(Link::parse(body)))
+            .send(&mut changes.batch, 0, |_, body| {
+                links.extend(Link::parse(body))
+            })
             .map_err(kernel("talk to the kernel over netlink"))?;
         for refusal in refusals {
             if !changes.tolerated.contains(&(refusal.index, refusal.errno)) {
@@ -103,5 +113,8 @@ impl Rtnl {
 /// A refusal of the kernel with what was tried; for `map_err`.
 pub(crate) fn kernel(operation: impl Into<String>) -> impl FnOnce(Errno) -> Error {
     let operation = operation.into();
-    move |errno| Error::Kernel { operation, source: errno.into() }
+    move |errno| Error::Kernel {
+        operation,
+        source: errno.into(),
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use rustix::io::Errno;
 
 use super::{Changes, Rtnl, kernel};
 use crate::cidr::{Cidr, from_bits, octets};
@@ -13,7 +12,6 @@ const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
-const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 
 const IFA_ADDRESS: u16 = 1;
@@ -74,11 +72,17 @@ impl RouteSpec {
     }
 
     pub(crate) fn via(self, gateway: IpAddr) -> Self {
-        Self { via: Some(gateway), ..self }
+        Self {
+            via: Some(gateway),
+            ..self
+        }
     }
 
     pub(crate) fn from(self, source: IpAddr) -> Self {
-        Self { source: Some(source), ..self }
+        Self {
+            source: Some(source),
+            ..self
+        }
     }
 }
 
@@ -88,7 +92,16 @@ fn family(addr: IpAddr) -> u8 {
 
 fn address_header(address: Cidr, link: u32) -> [u8; 8] {
     let [a, b, c, d] = link.to_ne_bytes();
-    [family(address.addr), address.prefix, 0, SCOPE_UNIVERSE, a, b, c, d]
+    [
+        family(address.addr),
+        address.prefix,
+        0,
+        SCOPE_UNIVERSE,
+        a,
+        b,
+        c,
+        d,
+    ]
 }
 
 impl Changes {
@@ -97,18 +110,24 @@ impl Changes {
     pub(crate) fn address(&mut self, link: u32, address: Cidr, prefix_route: bool) -> &mut Self {
         let what = || format!("add address {address} to network interface {link}");
         let flags = flag::CREATE | flag::EXCL;
-        self.add(what, RTM_NEWADDR, flags, &address_header(address, link), |m| {
-            let bytes = octets(address.addr);
-            m.attr(IFA_LOCAL, &bytes).attr(IFA_ADDRESS, &bytes);
-            if address.addr.is_ipv4() && address.prefix < 31 && prefix_route {
-                m.attr(IFA_BROADCAST, &octets(address.last()));
-            }
-            let mut flags = if prefix_route { 0 } else { IFA_F_NOPREFIXROUTE };
-            if address.addr.is_ipv6() {
-                flags |= IFA_F_NODAD;
-            }
-            m.u32(IFA_FLAGS, flags);
-        })
+        self.add(
+            what,
+            RTM_NEWADDR,
+            flags,
+            &address_header(address, link),
+            |m| {
+                let bytes = octets(address.addr);
+                m.attr(IFA_LOCAL, &bytes).attr(IFA_ADDRESS, &bytes);
+                if address.addr.is_ipv4() && address.prefix < 31 && prefix_route {
+                    m.attr(IFA_BROADCAST, &octets(address.last()));
+                }
+                let mut flags = if prefix_route { 0 } else { IFA_F_NOPREFIXROUTE };
+                if address.addr.is_ipv6() {
+                    flags |= IFA_F_NODAD;
+                }
+                m.u32(IFA_FLAGS, flags);
+            },
+        )
     }
 
     /// Removes an address.
@@ -123,26 +142,46 @@ impl Changes {
     pub(crate) fn route(&mut self, route: &RouteSpec) -> &mut Self {
         let what = || match route.via {
             Some(via) => format!("add route to {} via {via}", route.dst),
-            None => format!("add route to {} over network interface {}", route.dst, route.link),
+            None => format!(
+                "add route to {} over network interface {}",
+                route.dst, route.link
+            ),
         };
         let flags = flag::CREATE | flag::REPLACE;
-        self.add(what, RTM_NEWROUTE, flags, &route_header(route), |m| route_attrs(m, route))
-    }
-
-    /// Removes a route.
-    pub(crate) fn delete_route(&mut self, route: &RouteSpec) -> &mut Self {
-        let what = || format!("remove route to {}", route.dst);
-        self.add(what, RTM_DELROUTE, 0, &route_header(route), |m| route_attrs(m, route))
+        self.add(what, RTM_NEWROUTE, flags, &route_header(route), |m| {
+            route_attrs(m, route)
+        })
     }
 }
 
 fn route_header(route: &RouteSpec) -> [u8; 12] {
-    let default = if route.via.is_none() { SCOPE_LINK } else { SCOPE_UNIVERSE };
+    let default = if route.via.is_none() {
+        SCOPE_LINK
+    } else {
+        SCOPE_UNIVERSE
+    };
     // IPv6 knows no scopes of routes.
-    let scope = if route.dst.addr.is_ipv6() { 0 } else { route.scope.unwrap_or(default) };
+    let scope = if route.dst.addr.is_ipv6() {
+        0
+    } else {
+        route.scope.unwrap_or(default)
+    };
     let table = u8::try_from(route.table.unwrap_or(RT_TABLE_MAIN)).unwrap_or_default();
     let family = family(route.dst.addr);
-    [family, route.dst.prefix, 0, 0, table, RTPROT_BOOT, scope, RTN_UNICAST, 0, 0, 0, 0]
+    [
+        family,
+        route.dst.prefix,
+        0,
+        0,
+        table,
+        RTPROT_BOOT,
+        scope,
+        RTN_UNICAST,
+        0,
+        0,
+        0,
+        0,
+    ]
 }
 
 fn route_attrs(m: &mut crate::netlink::Batch, route: &RouteSpec) {
@@ -216,11 +255,16 @@ impl Rtnl {
             .socket
             .dump(
                 |batch| {
-                    batch.message(RTM_GETROUTE, flag::DUMP, &{
-                        let mut head = [0; 12];
-                        head[0] = family(dst.addr);
-                        head
-                    }, |_| {});
+                    batch.message(
+                        RTM_GETROUTE,
+                        flag::DUMP,
+                        &{
+                            let mut head = [0; 12];
+                            head[0] = family(dst.addr);
+                            head
+                        },
+                        |_| {},
+                    );
                 },
                 |body| {
                     let (fixed, attrs) = body.split_first_chunk::<12>()?;
@@ -228,19 +272,15 @@ impl Rtnl {
                     let same_link = find_u32(attrs, RTA_OIF) == Some(link);
                     let zero = from_bits(0, dst.addr.is_ipv4());
                     let to = find(attrs, RTA_DST).and_then(ip).unwrap_or(zero);
-                    (family_ == family(dst.addr) && prefix == wanted.prefix && same_link && to == wanted.addr)
+                    (family_ == family(dst.addr)
+                        && prefix == wanted.prefix
+                        && same_link
+                        && to == wanted.addr)
                         .then_some(())
                 },
             )
             .map_err(kernel("list routes"))?;
         Ok(!found.is_empty())
-    }
-
-    /// Removes an address; one that is gone already is no error.
-    pub(crate) fn delete_address(&mut self, link: u32, address: Cidr) -> Result<()> {
-        let mut changes = Changes::new();
-        changes.delete_address(link, address).tolerating(Errno::ADDRNOTAVAIL);
-        self.apply(changes)
     }
 }
 

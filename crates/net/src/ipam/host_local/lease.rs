@@ -42,7 +42,13 @@ impl Leases {
     /// Locks a network's leases, making the directory if need be.
     pub(crate) fn lock(directory: &Path) -> Result<Self> {
         let path = directory.join("lock");
-        let open = || File::options().read(true).append(true).create(true).open(&path);
+        let open = || {
+            File::options()
+                .read(true)
+                .append(true)
+                .create(true)
+                .open(&path)
+        };
         let lock = match open() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 fs::create_dir_all(directory).map_err(Error::io("make directory", directory))?;
@@ -57,7 +63,10 @@ impl Leases {
                 locked => break locked.map_err(Error::os("lock", &path))?,
             }
         }
-        Ok(Self { directory: directory.to_owned(), _lock: lock })
+        Ok(Self {
+            directory: directory.to_owned(),
+            _lock: lock,
+        })
     }
 
     /// The address given out last, if that is known.
@@ -133,9 +142,16 @@ impl Leases {
 }
 
 /// Gives one lease back if it is that container's; a missing one is no error.
-pub(crate) fn release(directory: &Path, addr: IpAddr, container: &str, interface: &str) -> Result<()> {
+pub(crate) fn release(
+    directory: &Path,
+    addr: IpAddr,
+    container: &str,
+    interface: &str,
+) -> Result<()> {
     let path = directory.join(addr.to_string());
-    let Some(lease) = read_lease(&path, addr)? else { return Ok(()) };
+    let Some(lease) = read_lease(&path, addr)? else {
+        return Ok(());
+    };
     if !lease.is_of(container, interface) {
         return Ok(());
     }
@@ -154,7 +170,11 @@ pub(crate) fn list(directory: &Path) -> Result<Vec<Lease>> {
     let mut leases = Vec::new();
     for entry in entries {
         let entry = entry.map_err(Error::io("read", directory))?;
-        if let Some(addr) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+        if let Some(addr) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        {
             leases.extend(read_lease(&entry.path(), addr)?);
         }
     }
@@ -169,10 +189,16 @@ impl Lease {
 }
 
 fn read_lease(path: &Path, addr: IpAddr) -> Result<Option<Lease>> {
-    let Some(text) = read(path).map_err(Error::io("read", path))? else { return Ok(None) };
+    let Some(text) = read(path).map_err(Error::io("read", path))? else {
+        return Ok(None);
+    };
     let mut lines = text.trim().lines().map(str::trim);
     let mut line = || lines.next().unwrap_or_default().to_owned();
-    Ok(Some(Lease { addr, container: line(), interface: line() }))
+    Ok(Some(Lease {
+        addr,
+        container: line(),
+        interface: line(),
+    }))
 }
 
 /// A small file's text; `None` if it is not there.
@@ -200,14 +226,22 @@ mod tests {
         let dir = TempDir::new();
         let leases = Leases::lock(&dir.path().join("net")).unwrap();
         let candidates = || ["10.0.0.2", "10.0.0.3"].iter().map(|a| (addr(a), ()));
-        let take = |id: &str| leases.take(candidates(), id, "eth0").unwrap().map(|(a, ())| a);
+        let take = |id: &str| {
+            leases
+                .take(candidates(), id, "eth0")
+                .unwrap()
+                .map(|(a, ())| a)
+        };
         assert_eq!(take("a"), Some(addr("10.0.0.2")));
         assert_eq!(take("b"), Some(addr("10.0.0.3")));
         assert_eq!(take("c"), None);
         let net = dir.path().join("net");
         assert_eq!(fs::read(net.join("10.0.0.2")).unwrap(), b"a\r\neth0");
         leases.remember(0, addr("10.0.0.3")).unwrap();
-        assert_eq!(fs::read(net.join("last_reserved_ip.0")).unwrap(), b"10.0.0.3");
+        assert_eq!(
+            fs::read(net.join("last_reserved_ip.0")).unwrap(),
+            b"10.0.0.3"
+        );
         assert_eq!(leases.last(0), Some(addr("10.0.0.3")));
         release(&net, addr("10.0.0.2"), "other", "eth0").unwrap();
         release(&net, addr("10.0.0.2"), "a", "eth1").unwrap();

@@ -22,7 +22,10 @@ impl Range {
             return Err(fields.error("subnet", "is missing"));
         };
         if subnet != subnet.network() {
-            let problem = format!("{subnet} has host bits set; the subnet is {}", subnet.network());
+            let problem = format!(
+                "{subnet} has host bits set; the subnet is {}",
+                subnet.network()
+            );
             return Err(fields.error("subnet", problem));
         }
         if subnet.prefix > subnet.width() - 2 {
@@ -48,7 +51,12 @@ impl Range {
         if to_bits(first) > to_bits(last) {
             return Err(fields.error("rangeStart", format!("{first} is after {last}")));
         }
-        Ok(Self { subnet, first, last, gateway: gateway.unwrap_or_else(|| from_bits(base + 1, v4)) })
+        Ok(Self {
+            subnet,
+            first,
+            last,
+            gateway: gateway.unwrap_or_else(|| from_bits(base + 1, v4)),
+        })
     }
 
     pub(crate) fn contains(&self, addr: IpAddr) -> bool {
@@ -88,27 +96,31 @@ impl RangeSet {
             Some((at, last))
         });
         let (start, skipped) = match found {
-            Some((at, last)) => (at, to_bits(last) - to_bits(self.0.get(at).map_or(last, |r| r.first)) + 1),
+            Some((at, last)) => (
+                at,
+                to_bits(last) - to_bits(self.0.get(at).map_or(last, |r| r.first)) + 1,
+            ),
             None => (0, 0),
         };
         // The starting range's tail, the other ranges in a circle, the starting range's head.
         let count = self.0.len();
-        (0..=count).flat_map(move |turn| {
-            let range = self.0.get((start + turn) % count.max(1));
-            let (from, to) = match (turn, range) {
-                (_, None) => (0, 0),
-                (0, Some(range)) => (skipped, range.len()),
-                (turn, Some(_)) if turn == count => (0, skipped),
-                (_, Some(range)) => (0, range.len()),
-            };
-            range.into_iter().flat_map(move |range| {
-                (from..to).map(move |offset| {
-                    let bits = to_bits(range.first).saturating_add(offset);
-                    (from_bits(bits, range.first.is_ipv4()), range)
+        (0..=count)
+            .flat_map(move |turn| {
+                let range = self.0.get((start + turn) % count.max(1));
+                let (from, to) = match (turn, range) {
+                    (_, None) => (0, 0),
+                    (0, Some(range)) => (skipped, range.len()),
+                    (turn, Some(_)) if turn == count => (0, skipped),
+                    (_, Some(range)) => (0, range.len()),
+                };
+                range.into_iter().flat_map(move |range| {
+                    (from..to).map(move |offset| {
+                        let bits = to_bits(range.first).saturating_add(offset);
+                        (from_bits(bits, range.first.is_ipv4()), range)
+                    })
                 })
             })
-        })
-        .filter(|(addr, range)| *addr != range.gateway)
+            .filter(|(addr, range)| *addr != range.gateway)
     }
 }
 
@@ -130,10 +142,17 @@ mod tests {
     #[test]
     fn defaults_and_the_circle() {
         let a = range(json!({"subnet": "10.0.0.0/29"})).unwrap();
-        assert_eq!((a.first.to_string(), a.last.to_string()), ("10.0.0.1".into(), "10.0.0.6".into()));
-        let b = range(json!({"subnet": "10.9.0.0/24", "rangeStart": "10.9.0.7", "rangeEnd": "10.9.0.8"}));
+        assert_eq!(
+            (a.first.to_string(), a.last.to_string()),
+            ("10.0.0.1".into(), "10.0.0.6".into())
+        );
+        let b = range(
+            json!({"subnet": "10.9.0.0/24", "rangeStart": "10.9.0.7", "rangeEnd": "10.9.0.8"}),
+        );
         let set = RangeSet(vec![a, b.unwrap()]);
-        let all = ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.9.0.7", "10.9.0.8"];
+        let all = [
+            "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.9.0.7", "10.9.0.8",
+        ];
         assert_eq!(order(&set, None), all);
         assert_eq!(order(&set, Some("192.168.0.1")), all);
         let mut turned = all.to_vec();
@@ -151,7 +170,10 @@ mod tests {
         assert_eq!(v6.after(None).next().unwrap().0.to_string(), "::2");
         let v6 = RangeSet(vec![range(json!({"subnet": "2001:db8::/64"})).unwrap()]);
         let last = "2001:db8::ffff:ffff:ffff:ffff".parse().unwrap();
-        assert_eq!(v6.after(Some(last)).next().unwrap().0.to_string(), "2001:db8::2");
+        assert_eq!(
+            v6.after(Some(last)).next().unwrap().0.to_string(),
+            "2001:db8::2"
+        );
     }
 
     #[test]
@@ -160,9 +182,18 @@ mod tests {
             (json!({}), "ipam.subnet"),
             (json!({"subnet": "10.0.0.1/24"}), "ipam.subnet"),
             (json!({"subnet": "10.0.0.0/31"}), "ipam.subnet"),
-            (json!({"subnet": "10.0.0.0/24", "rangeStart": "10.0.1.0"}), "ipam.rangeStart"),
-            (json!({"subnet": "10.0.0.0/24", "gateway": "::1"}), "ipam.gateway"),
-            (json!({"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.9", "rangeEnd": "10.0.0.8"}), "rangeStart"),
+            (
+                json!({"subnet": "10.0.0.0/24", "rangeStart": "10.0.1.0"}),
+                "ipam.rangeStart",
+            ),
+            (
+                json!({"subnet": "10.0.0.0/24", "gateway": "::1"}),
+                "ipam.gateway",
+            ),
+            (
+                json!({"subnet": "10.0.0.0/24", "rangeStart": "10.0.0.9", "rangeEnd": "10.0.0.8"}),
+                "rangeStart",
+            ),
         ] {
             let error = range(value).unwrap_err().to_string();
             assert!(error.contains(field), "{error}");
