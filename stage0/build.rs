@@ -12,13 +12,34 @@ use sha2::Digest;
 
 /// The entrypoints; one program under all their names.
 const ENTRYPOINTS: [&str; 4] = ["run", "enter", "gc", "stop"];
+/// Directories that the supervisor works in, and one that nobody can look into.
+const DIRECTORIES: [(&str, u32); 10] = [
+    ("dev", 0o755),
+    ("dev/shm", 0o755),
+    ("etc", 0o755),
+    ("opt", 0o755),
+    ("opt/stage2", 0o755),
+    ("rkt", 0o755),
+    ("rkt/inaccessible", 0o755),
+    ("rkt/inaccessible/directory", 0),
+    ("rkt/status", 0o755),
+    ("rkt/volumes", 0o755),
+];
 /// The interface version that the native stage1 speaks.
 const INTERFACE: &str = "6";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("..");
-    for part in ["stage1", "crates/appc", "crates/net", "crates/sandbox", "crates/stage1-abi", "Cargo.lock", "Cargo.toml"] {
+    for part in [
+        "stage1",
+        "crates/appc",
+        "crates/net",
+        "crates/sandbox",
+        "crates/stage1-abi",
+        "Cargo.lock",
+        "Cargo.toml",
+    ] {
         println!("cargo::rerun-if-changed={}", root.join(part).display());
     }
     let program = std::fs::read(build(&root, &out)?)?;
@@ -39,7 +60,14 @@ fn build(root: &Path, out: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let mut cargo = Command::new(std::env::var("CARGO")?);
     cargo
         .current_dir(root)
-        .args(["build", "--quiet", "--package", "stage1-native", "--profile", "stage1"])
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "stage1-native",
+            "--profile",
+            "stage1",
+        ])
         .arg("--target")
         .arg(&target)
         .arg("--target-dir")
@@ -79,6 +107,10 @@ fn pack(program: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
     add("rootfs/ex/".into(), Directory, 0o755, None, &[])?;
     let first = format!("rootfs/ex/{}", ENTRYPOINTS[0]);
     add(first.clone(), Regular, 0o755, None, program)?;
+    for (path, mode) in DIRECTORIES {
+        add(format!("rootfs/{path}/"), Directory, mode, None, &[])?;
+    }
+    add("rootfs/rkt/inaccessible/file".into(), Regular, 0, None, &[])?;
     for name in &ENTRYPOINTS[1..] {
         add(format!("rootfs/ex/{name}"), Link, 0o755, Some(&first), &[])?;
     }

@@ -78,7 +78,8 @@ impl Context {
     /// Reads the global options.
     pub(crate) fn new(matches: &ArgMatches, groups: Groups) -> Result<Self, Failure> {
         let insecure = matches.strings("insecure-options");
-        let insecure = Insecure::parse(insecure.iter().map(String::as_str)).map_err(Failure::new)?;
+        let insecure =
+            Insecure::parse(insecure.iter().map(String::as_str)).map_err(Failure::new)?;
         Ok(Self {
             debug: matches.is("debug"),
             data_dir: absolute(Path::new(matches.str("dir")))?,
@@ -112,8 +113,9 @@ fn absolute(dir: &Path) -> Result<PathBuf, Failure> {
         Ok(path) => Ok(path),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => std::path::absolute(dir)
             .doing_with(|| format!("cannot make the data directory {} absolute", dir.display())),
-        Err(error) => Err(error)
-            .doing_with(|| format!("cannot resolve the data directory {}", dir.display())),
+        Err(error) => {
+            Err(error).doing_with(|| format!("cannot resolve the data directory {}", dir.display()))
+        }
     }
 }
 

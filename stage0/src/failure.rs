@@ -66,14 +66,20 @@ impl Failure {
     pub(crate) fn tree(&self) -> String {
         let mut text = self.message.clone();
         for (depth, cause) in causes(self).enumerate() {
-            text.push_str(&format!("\n{:indent$}└─{cause}", "", indent = 2 * (depth + 1)));
+            text.push_str(&format!(
+                "\n{:indent$}└─{cause}",
+                "",
+                indent = 2 * (depth + 1)
+            ));
         }
         text
     }
 }
 
 fn causes(failure: &Failure) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    std::iter::successors(failure.source(), |e: &&(dyn Error + 'static)| (**e).source())
+    std::iter::successors(failure.source(), |e: &&(dyn Error + 'static)| {
+        (**e).source()
+    })
 }
 
 impl fmt::Display for Failure {

@@ -66,7 +66,8 @@ pub(crate) fn exec(context: &Context, pod: RunningPod, launch: &Launch) -> Failu
 /// Leaves the host's mount namespace: what is mounted from here on is the pod's alone, while the
 /// host's own mounts and unmounts still arrive.
 fn own_mounts() -> Result<(), Failure> {
-    sandbox::clone::unshare(sandbox::clone::Namespaces::MOUNT).doing("cannot make a mount namespace")?;
+    sandbox::clone::unshare(sandbox::clone::Namespaces::MOUNT)
+        .doing("cannot make a mount namespace")?;
     let root = rustix::fs::open(
         "/",
         rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,

@@ -92,7 +92,12 @@ fn abandon(pods: &Pods, pod: PreparingPod) {
     }
 }
 
-fn fill(context: &Context, dir: &Dir, images: &Images, made_of: &Ingredients) -> Result<(), Failure> {
+fn fill(
+    context: &Context,
+    dir: &Dir,
+    images: &Images,
+    made_of: &Ingredients,
+) -> Result<(), Failure> {
     let problem = || format!("cannot prepare the pod in {}", dir.path().display());
     describe(dir, made_of).doing_with(problem)?;
     match made_of.overlay {
@@ -119,16 +124,36 @@ fn describe(dir: &Dir, made_of: &Ingredients) -> Result<(), pod::Error> {
     dir.write_whole(path::POD_MANIFEST, &made_of.manifest.to_json(), FILE)?;
     dir.mkdir("stage1", DIR)?;
     dir.mkdir(path::STAGE1_ROOTFS, OPEN_DIR)?;
-    dir.write(path::STAGE1_MANIFEST, &made_of.stage1.manifest.to_json(), FILE)?;
-    dir.write(path::STAGE1_TREE_STORE_ID, made_of.stage1.tree.as_bytes(), FILE)?;
+    dir.write(
+        path::STAGE1_MANIFEST,
+        &made_of.stage1.manifest.to_json(),
+        FILE,
+    )?;
+    dir.write(
+        path::STAGE1_TREE_STORE_ID,
+        made_of.stage1.tree.as_bytes(),
+        FILE,
+    )?;
     dir.mkdir(path::APPS_INFO, DIR)?;
     for (app, image) in made_of.manifest.apps.iter().zip(&made_of.images) {
         dir.mkdir(Path::new(path::APPS_INFO).join(app.name.as_str()), DIR)?;
-        dir.write(path::app_manifest(&app.name), &image.manifest.to_json(), FILE)?;
-        dir.write(path::app_tree_store_id(&app.name), image.tree.as_bytes(), FILE)?;
+        dir.write(
+            path::app_manifest(&app.name),
+            &image.manifest.to_json(),
+            FILE,
+        )?;
+        dir.write(
+            path::app_tree_store_id(&app.name),
+            image.tree.as_bytes(),
+            FILE,
+        )?;
     }
     if let Some(users) = made_of.private_users {
-        dir.write(path::PRIVATE_USERS_PREPARED, users.to_string().as_bytes(), FILE)?;
+        dir.write(
+            path::PRIVATE_USERS_PREPARED,
+            users.to_string().as_bytes(),
+            FILE,
+        )?;
     }
     if made_of.overlay {
         dir.write(path::OVERLAY_PREPARED, b"", FILE)?;
@@ -152,14 +177,24 @@ fn layer(context: &Context, dir: &Dir, overlay: &Overlay) -> Result<(), Failure>
         dir.mkdir(&layer.work, DIR)
     };
     make().doing_with(problem)?;
-    let tree = context.data_dir.join("cas/tree").join(&overlay.tree).join("rootfs");
+    let tree = context
+        .data_dir
+        .join("cas/tree")
+        .join(&overlay.tree)
+        .join("rootfs");
     let like = rustix::fs::lstat(&tree).doing_with(problem)?;
     let (uid, gid) = (Uid::from_raw(like.st_uid), Gid::from_raw(like.st_gid));
     let mode = Mode::from_raw_mode(like.st_mode & 0o7777);
     let upper = layer.upper.as_str();
     if !uid.is_root() || !gid.is_root() {
-        rustix::fs::chownat(dir.fd(), upper, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-            .doing_with(problem)?;
+        rustix::fs::chownat(
+            dir.fd(),
+            upper,
+            Some(uid),
+            Some(gid),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .doing_with(problem)?;
     }
     if mode.as_raw_mode() != OPEN_DIR {
         rustix::fs::chmodat(dir.fd(), upper, mode, AtFlags::empty()).doing_with(problem)?;

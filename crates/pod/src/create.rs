@@ -98,8 +98,7 @@ impl PreparingPod {
     /// # Errors
     /// Syncing or renaming fails.
     pub fn into_prepared(mut self, pods: &Pods) -> Result<Pod, Error> {
-        sync_files(self.pod.dir.fd(), 3)
-            .map_err(|e| Error::io("sync", self.pod.dir.path(), e))?;
+        sync_files(self.pod.dir.fd(), 3).map_err(|e| Error::io("sync", self.pod.dir.path(), e))?;
         self.pod.rename(pods, Phase::Prepared, false)?;
         sync(pods, Phase::Prepared);
         rustix::fs::flock(self.pod.dir.fd(), rustix::fs::FlockOperation::Unlock)

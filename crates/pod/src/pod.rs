@@ -84,9 +84,11 @@ impl Pod {
     /// # Errors
     /// The kernel refuses.
     pub fn marked_at(&self) -> Result<std::time::SystemTime, Error> {
-        let stat =
-            fstat(self.dir.fd()).map_err(|e| Error::io("inspect", self.dir.path(), e))?;
-        Ok(crate::inspect::system_time(stat.st_ctime, stat.st_ctime_nsec))
+        let stat = fstat(self.dir.fd()).map_err(|e| Error::io("inspect", self.dir.path(), e))?;
+        Ok(crate::inspect::system_time(
+            stat.st_ctime,
+            stat.st_ctime_nsec,
+        ))
     }
 
     /// Takes the exclusive lock and makes sure that the pod did not move meanwhile.

@@ -8,8 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, openat, openat2, renameat,
-    unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, openat, openat2, renameat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
@@ -123,8 +122,8 @@ impl Remover {
         }
         if depth >= MAX_DEPTH {
             self.moved += 1;
-            let parked = CString::new(format!(".removing-{}", self.moved))
-                .map_err(|_| Errno::INVAL)?;
+            let parked =
+                CString::new(format!(".removing-{}", self.moved)).map_err(|_| Errno::INVAL)?;
             return gone_is_fine(renameat(dir, name, &self.top, &parked));
         }
         match self.descend(dir, name) {
@@ -136,8 +135,7 @@ impl Remover {
     }
 
     fn descend(&mut self, dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
-        let resolve =
-            ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+        let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
         let open = || openat2(dir, name, DIR_FLAGS, Mode::empty(), resolve);
         match open() {
             Err(Errno::XDEV) if self.detach()? => open(),
@@ -151,7 +149,10 @@ impl Remover {
             return Ok(false);
         }
         self.detached = true;
-        let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&self.top));
+        let link = format!(
+            "/proc/self/fd/{}",
+            std::os::fd::AsRawFd::as_raw_fd(&self.top)
+        );
         let top = rustix::fs::readlinkat(CWD, link, Vec::new())?;
         let table = std::fs::read("/proc/self/mountinfo").map_err(|_| Errno::IO)?;
         let mut below: Vec<PathBuf> = mount_points(&table)
@@ -182,7 +183,9 @@ fn mount_points(table: &[u8]) -> impl Iterator<Item = Vec<u8>> {
         let mut out = Vec::with_capacity(field.len());
         let mut rest = field;
         while let Some((&byte, tail)) = rest.split_first() {
-            let digits = tail.get(..3).filter(|d| d.iter().all(|b| (b'0'..=b'7').contains(b)));
+            let digits = tail
+                .get(..3)
+                .filter(|d| d.iter().all(|b| (b'0'..=b'7').contains(b)));
             match (byte, digits) {
                 (b'\\', Some(d)) => {
                     let value = d.iter().fold(0u32, |n, b| n * 8 + u32::from(b - b'0'));

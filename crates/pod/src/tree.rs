@@ -7,7 +7,9 @@ use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat, mkdirat, openat, openat2, statat};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat, mkdirat, openat, openat2, statat,
+};
 use rustix::io::Errno;
 
 use crate::error::Error;
@@ -65,8 +67,8 @@ impl Dir {
         let error = |e: std::io::Error| Error::io("read", self.path.join(name), e);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let fd = openat2(&self.fd, name, flags, Mode::empty(), resolve)
-            .map_err(|e| error(e.into()))?;
+        let fd =
+            openat2(&self.fd, name, flags, Mode::empty(), resolve).map_err(|e| error(e.into()))?;
         let mut bytes = Vec::with_capacity(1024);
         std::fs::File::from(fd)
             .take(MAX_FILE + 1)
@@ -135,7 +137,8 @@ impl Dir {
 /// # Errors
 /// The kernel's.
 pub fn write_at(dir: impl AsFd, name: &Path, content: &[u8], mode: u32) -> Result<(), Errno> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let flags =
+        OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fd = openat(dir, name, flags, Mode::from_raw_mode(mode))?;
     let mut rest = content;
     while !rest.is_empty() {

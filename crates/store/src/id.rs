@@ -12,6 +12,9 @@ const TREE_PREFIX: &str = "deps-sha512-";
 /// Hexadecimal digits of a digest that are kept: half of SHA-512, as the original kept them.
 const DIGITS: usize = 64;
 
+/// Digits of an id's short form.
+const SHORT: usize = 12;
+
 /// The id of an image: `sha512-` and the first 64 hexadecimal digits of the SHA-512 of its
 /// uncompressed archive.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +32,11 @@ impl ImageId {
     /// The id, with its prefix.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The beginning that lists show: 12 digits behind the prefix.
+    pub fn short(&self) -> &str {
+        &self.0[..PREFIX.len() + SHORT]
     }
 
     /// The two digits that name the directory of the blob.

@@ -62,10 +62,7 @@ impl Walk<'_> {
             name: name(),
         };
         let found = match &dependency.image_id {
-            Some(wanted) => self
-                .store
-                .resolve(wanted.as_ref())
-                .map_err(|_| missing())?,
+            Some(wanted) => self.store.resolve(wanted.as_ref()).map_err(|_| missing())?,
             None => self
                 .store
                 .find_by_name(&dependency.image_name, &dependency.labels)?

@@ -75,6 +75,11 @@ impl Store {
         }
     }
 
+    /// The tree of an image without dependencies, if it is rendered; one look at the file system.
+    pub fn tree_alone(&self, image: &ImageId) -> Option<Tree> {
+        self.tree_by_id(&TreeId::of(std::slice::from_ref(image)))
+    }
+
     /// A tree by its id, if it is rendered.
     pub fn tree_by_id(&self, id: &TreeId) -> Option<Tree> {
         self.is_rendered(id).then(|| self.rendered(id.clone()))

@@ -176,8 +176,18 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_go_does() {
-        for (text, seconds) in [("1h30m", 5400.0), ("30m0s", 1800.0), ("1.5h", 5400.0), ("250ms", 0.25), ("0", 0.0)] {
-            assert_eq!(go_duration(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
+        for (text, seconds) in [
+            ("1h30m", 5400.0),
+            ("30m0s", 1800.0),
+            ("1.5h", 5400.0),
+            ("250ms", 0.25),
+            ("0", 0.0),
+        ] {
+            assert_eq!(
+                go_duration(text),
+                Ok(Duration::from_secs_f64(seconds)),
+                "{text}"
+            );
         }
         for bad in ["", "5", "h", "1x", "-1s", "1..5s", "1e3s"] {
             assert!(go_duration(bad).is_err(), "{bad:?}");

@@ -13,7 +13,9 @@ pub(crate) fn render(path: &[&Entry]) -> String {
     let mut text = String::from("NAME:\n");
     let command = match path.last() {
         None => {
-            text.push_str("\trkt - rkt, the application container runner\n\nUSAGE:\n\trkt [command]\n");
+            text.push_str(
+                "\trkt - rkt, the application container runner\n\nUSAGE:\n\trkt [command]\n",
+            );
             text.push_str(&format!("\nVERSION:\n\t{VERSION}\n"));
             Command::new("rkt")
         }
@@ -36,7 +38,8 @@ pub(crate) fn render(path: &[&Entry]) -> String {
     let long = path.last().map_or(ABOUT, |e| e.long);
     if !long.is_empty() {
         text.push_str("\nDESCRIPTION:\n");
-        long.lines().for_each(|l| text.push_str(&format!("\t{l}\n")));
+        long.lines()
+            .for_each(|l| text.push_str(&format!("\t{l}\n")));
     }
     let globals = flags(&super::globals(Command::new("rkt")));
     match path.is_empty() {

@@ -79,9 +79,11 @@ pub(crate) fn root() -> Command {
         .disable_help_flag(true)
         .disable_help_subcommand(true)
         .disable_version_flag(true);
-    commands::ALL.iter().fold(globals(command), |command, entry| {
-        command.subcommand(build(entry))
-    })
+    commands::ALL
+        .iter()
+        .fold(globals(command), |command, entry| {
+            command.subcommand(build(entry))
+        })
 }
 
 fn build(entry: &'static Entry) -> Command {

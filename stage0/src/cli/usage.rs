@@ -45,7 +45,11 @@ fn message(error: &clap::Error) -> String {
             let reason = error.source().map(|s| format!(": {s}")).unwrap_or_default();
             format!("invalid argument {value:?} for {flag}={value}{reason}")
         }
-        _ => error.to_string().trim_start_matches("error: ").trim_end().to_owned(),
+        _ => error
+            .to_string()
+            .trim_start_matches("error: ")
+            .trim_end()
+            .to_owned(),
     }
 }
 

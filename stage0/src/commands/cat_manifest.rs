@@ -26,9 +26,7 @@ pub(super) const ENTRY: Entry = Entry {
             let bytes = pod
                 .manifest_bytes()
                 .doing("cannot load the pod manifest")?
-                .ok_or_else(|| {
-                    Failure::new(format!("pod {:?} has no manifest yet", pod.uuid()))
-                })?;
+                .ok_or_else(|| Failure::new(format!("pod {:?} has no manifest yet", pod.uuid())))?;
             pretty::manifest(&bytes, matches.is("pretty-print"))?;
         }
         Ok(ExitCode::SUCCESS)

@@ -29,7 +29,11 @@ pub(super) const ENTRY: Entry = Entry {
             .trailing_var_arg(true)
             .allow_hyphen_values(true);
         command.args([
-            text("app", "", "name of the app to enter within the specified pod"),
+            text(
+                "app",
+                "",
+                "name of the app to enter within the specified pod",
+            ),
             words,
         ])
     },
@@ -61,7 +65,9 @@ fn enter(context: &Context, matches: &ArgMatches) -> Outcome {
         })?;
     let command: Vec<OsString> = match command {
         [] => {
-            output::note(&format!("no command specified, assuming {DEFAULT_COMMAND:?}"));
+            output::note(&format!(
+                "no command specified, assuming {DEFAULT_COMMAND:?}"
+            ));
             vec![DEFAULT_COMMAND.into()]
         }
         given => given.iter().map(OsString::from).collect(),

@@ -30,8 +30,15 @@ pub(super) const DEPRECATED: &[(&str, &str)] = &[
 /// Adds the flags.
 pub(super) fn arguments(command: Command) -> Command {
     command.args([
-        list("signature", "local signature file to use in validating the preceding image"),
-        switch("store-only", "use only available images in the store (do not discover or download from remote URLs)").hide(true),
+        list(
+            "signature",
+            "local signature file to use in validating the preceding image",
+        ),
+        switch(
+            "store-only",
+            "use only available images in the store (do not discover or download from remote URLs)",
+        )
+        .hide(true),
         switch("no-store", "fetch images ignoring the local store").hide(true),
         text("pull-policy", "update", "when to pull an image"),
         switch("full", "print the full image hash after fetching"),

@@ -107,7 +107,8 @@ impl Listing {
         );
         if facts.apps.is_empty() {
             let id = if self.full { "-\t" } else { "" };
-            self.text.push_str(&format!("{uuid}\t-\t-\t{id}{columns}\n"));
+            self.text
+                .push_str(&format!("{uuid}\t-\t-\t{id}{columns}\n"));
         }
         for (i, app) in facts.apps.iter().enumerate() {
             let id = match self.full {
@@ -119,7 +120,8 @@ impl Listing {
                 _ => ("", "\t\t\t"),
             };
             let (name, image) = (&app.name, &app.image);
-            self.text.push_str(&format!("{first}\t{name}\t{image}\t{id}{rest}\n"));
+            self.text
+                .push_str(&format!("{first}\t{name}\t{image}\t{id}{rest}\n"));
         }
     }
 
@@ -129,10 +131,18 @@ impl Listing {
         let manifest = pod.manifest().doing_with(problem)?;
         let unfinished = matches!(
             pod.state(),
-            State::Embryo | State::Preparing | State::AbortedPrepare | State::Deleting | State::ExitedDeleting | State::Garbage
+            State::Embryo
+                | State::Preparing
+                | State::AbortedPrepare
+                | State::Deleting
+                | State::ExitedDeleting
+                | State::Garbage
         );
         if manifest.is_none() && !unfinished {
-            return Err(Failure::new(format!("pod {:?} has no manifest", pod.uuid())));
+            return Err(Failure::new(format!(
+                "pod {:?} has no manifest",
+                pod.uuid()
+            )));
         }
         let apps = manifest.iter().flat_map(|m| &m.apps);
         let networks = network::of(pod).doing_with(problem)?;
@@ -198,5 +208,8 @@ fn report(errors: &[String]) {
     }
     const RULE: &str = "----------------------------------------";
     let lines: String = errors.iter().map(|e| format!("{e}\n")).collect();
-    output::err(&format!("{RULE}\n{} error(s) encountered when listing pods:\n{RULE}\n{lines}", errors.len()));
+    output::err(&format!(
+        "{RULE}\n{} error(s) encountered when listing pods:\n{RULE}\n{lines}",
+        errors.len()
+    ));
 }

@@ -91,10 +91,7 @@ pub(crate) const ALL: &[Entry] = &[
 ];
 
 /// Goes through all that was asked for and fails at the end if one failed.
-fn each(
-    all: Vec<String>,
-    mut one: impl FnMut(&str) -> Result<(), Failure>,
-) -> Outcome {
+fn each(all: Vec<String>, mut one: impl FnMut(&str) -> Result<(), Failure>) -> Outcome {
     let mut failed = None;
     for name in all {
         if let Err(failure) = one(&name) {

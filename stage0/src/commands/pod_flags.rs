@@ -36,25 +36,77 @@ pub(super) fn arguments(command: Command) -> Command {
 fn per_app() -> Vec<Arg> {
     vec![
         list("exec", "override the exec command for the preceding image"),
-        list("working-dir", "override the working directory of the preceding image"),
-        list("readonly-rootfs", "if set, the app's rootfs will be mounted read-only"),
-        list("mount", "mount point binding a volume to a path within an app"),
-        list("user", "user override for the preceding image (example: '--user=user')"),
-        list("group", "group override for the preceding image (example: '--group=group')"),
-        list("supplementary-gids", "supplementary group IDs override for the preceding image (example: '--supplementary-gids=1024,2048')"),
-        list("name", "set the name of the app (example: '--name=foo'). If not set, then the app name default to the image's name"),
-        list("annotation", "set the app's annotations (example: '--annotation=foo=bar')").hide(true),
-        list("user-annotation", "set the app's annotations (example: '--user-annotation=foo=bar')"),
-        list("user-label", "set the app's labels (example: '--user-label=foo=bar')"),
-        list("environment", "set the app's environment variables (example: '--environment=foo=bar')"),
-        list("memory", "memory limit for the preceding image (example: '--memory=16Mi', '--memory=50M', '--memory=1G')"),
-        list("cpu", "cpu limit for the preceding image (example: '--cpu=500m')"),
-        list("cpu-shares", "cpu-shares assigns the specified CPU time share weight (example: '--cpu-shares=2048')"),
-        list("caps-retain", "capability to retain (example: '--caps-retain=CAP_SYS_ADMIN')"),
-        list("caps-remove", "capability to remove (example: '--caps-remove=CAP_MKNOD')"),
+        list(
+            "working-dir",
+            "override the working directory of the preceding image",
+        ),
+        list(
+            "readonly-rootfs",
+            "if set, the app's rootfs will be mounted read-only",
+        ),
+        list(
+            "mount",
+            "mount point binding a volume to a path within an app",
+        ),
+        list(
+            "user",
+            "user override for the preceding image (example: '--user=user')",
+        ),
+        list(
+            "group",
+            "group override for the preceding image (example: '--group=group')",
+        ),
+        list(
+            "supplementary-gids",
+            "supplementary group IDs override for the preceding image (example: '--supplementary-gids=1024,2048')",
+        ),
+        list(
+            "name",
+            "set the name of the app (example: '--name=foo'). If not set, then the app name default to the image's name",
+        ),
+        list(
+            "annotation",
+            "set the app's annotations (example: '--annotation=foo=bar')",
+        )
+        .hide(true),
+        list(
+            "user-annotation",
+            "set the app's annotations (example: '--user-annotation=foo=bar')",
+        ),
+        list(
+            "user-label",
+            "set the app's labels (example: '--user-label=foo=bar')",
+        ),
+        list(
+            "environment",
+            "set the app's environment variables (example: '--environment=foo=bar')",
+        ),
+        list(
+            "memory",
+            "memory limit for the preceding image (example: '--memory=16Mi', '--memory=50M', '--memory=1G')",
+        ),
+        list(
+            "cpu",
+            "cpu limit for the preceding image (example: '--cpu=500m')",
+        ),
+        list(
+            "cpu-shares",
+            "cpu-shares assigns the specified CPU time share weight (example: '--cpu-shares=2048')",
+        ),
+        list(
+            "caps-retain",
+            "capability to retain (example: '--caps-retain=CAP_SYS_ADMIN')",
+        ),
+        list(
+            "caps-remove",
+            "capability to remove (example: '--caps-remove=CAP_MKNOD')",
+        ),
         list("cap-retain", "").hide(true),
         list("cap-remove", "").hide(true),
-        list("seccomp", "seccomp filter override (example: '--seccomp mode=retain,errno=EPERM,chmod,chown')"),
+        list(
+            "seccomp",
+            "seccomp filter override (example: '--seccomp mode=retain,errno=EPERM,chmod,chown')",
+        ),
         list("oom-score-adj", "oom-score-adj isolator override"),
     ]
 }
@@ -91,11 +143,15 @@ pub(super) fn read(matches: &ArgMatches, groups: &Groups) -> Result<PodRequest, 
     for (at, flag, value) in flags {
         let image = images.iter().rposition(|(image, ..)| *image < at);
         match (image, flag) {
-            (None, "mount") => request.mounts.push(Mount::parse(value).doing("invalid value for --mount")?),
+            (None, "mount") => request
+                .mounts
+                .push(Mount::parse(value).doing("invalid value for --mount")?),
             (None, MARK) => return Err(Failure::new("-- must follow an image")),
             (None, _) => return Err(Failure::new(format!("--{flag} must follow an image"))),
             (Some(_), "signature") => {
-                return Err(Failure::new("--signature: signature checking is not available in this version; use --insecure-options=image"));
+                return Err(Failure::new(
+                    "--signature: signature checking is not available in this version; use --insecure-options=image",
+                ));
             }
             (Some(image), _) => apply(&mut request.apps[image], flag, value, groups)?,
         }
@@ -111,21 +167,30 @@ fn placed<'a>(matches: &'a ArgMatches, id: &'a str) -> Vec<Placed<'a>> {
     }
     let indices = matches.indices_of(id).into_iter().flatten();
     let values = matches.get_many::<String>(id).into_iter().flatten();
-    indices.zip(values).map(|(at, v)| (at, id, v.as_str())).collect()
+    indices
+        .zip(values)
+        .map(|(at, v)| (at, id, v.as_str()))
+        .collect()
 }
 
 fn read_pod(matches: &ArgMatches, request: &mut PodRequest) -> Result<(), Failure> {
     for volume in matches.strings("volume") {
         let volume = Volume::parse(&volume).doing("invalid value for --volume")?;
         if request.volumes.iter().any(|v| v.name == volume.name) {
-            return Err(Failure::new(format!("volume {:?} is given more than once", volume.name.as_str())));
+            return Err(Failure::new(format!(
+                "volume {:?} is given more than once",
+                volume.name.as_str()
+            )));
         }
         request.volumes.push(volume);
     }
     for port in matches.strings("port") {
         let port = ExposedPort::parse(&port).doing("invalid value for --port")?;
         if request.ports.iter().any(|p| p.name == port.name) {
-            return Err(Failure::new(format!("port {:?} is given more than once", port.name.as_str())));
+            return Err(Failure::new(format!(
+                "port {:?} is given more than once",
+                port.name.as_str()
+            )));
         }
         request.ports.push(port);
     }
@@ -139,7 +204,10 @@ fn read_pod(matches: &ArgMatches, request: &mut PodRequest) -> Result<(), Failur
     for text in matches.strings("set-env") {
         let variable = EnvironmentVariable::parse(&text).doing("invalid value for --set-env")?;
         if seen.contains(&variable.name) {
-            return Err(Failure::new(format!("environment variable {:?} is already set", variable.name)));
+            return Err(Failure::new(format!(
+                "environment variable {:?} is already set",
+                variable.name
+            )));
         }
         seen.push(variable.name.clone());
         request.env.explicit.set(&variable.name, variable.value);
@@ -155,14 +223,20 @@ fn apply(app: &mut AppRequest, flag: &str, value: &str, groups: &Groups) -> Resu
         MARK => {
             let group = value.parse::<usize>().ok().and_then(|n| groups.get(n));
             if !app.args.is_empty() {
-                return Err(Failure::new(format!("image {:?} has its arguments given twice", app.image)));
+                return Err(Failure::new(format!(
+                    "image {:?} has its arguments given twice",
+                    app.image
+                )));
             }
             app.args = group.ok_or_else(|| Failure::new(invalid()))?.clone();
         }
         "exec" => once(&mut app.exec, own, flag)?,
         "name" => once(&mut app.name, own, flag)?,
         "working-dir" => app.working_dir = Some(own),
-        "readonly-rootfs" => app.readonly_rootfs = boolean(value).map_err(|e| Failure::new(format!("{}: {e}", invalid())))?,
+        "readonly-rootfs" => {
+            app.readonly_rootfs =
+                boolean(value).map_err(|e| Failure::new(format!("{}: {e}", invalid())))?
+        }
         "mount" => app.mounts.push(Mount::parse(value).doing_with(invalid)?),
         "user" => app.user = Some(own),
         "group" => app.group = Some(own),
@@ -173,7 +247,10 @@ fn apply(app: &mut AppRequest, flag: &str, value: &str, groups: &Groups) -> Resu
         "environment" => {
             let variable = EnvironmentVariable::parse(value).doing_with(invalid)?;
             if app.environment.iter().any(|v| v.name == variable.name) {
-                return Err(Failure::new(format!("environment variable {:?} is already set", variable.name)));
+                return Err(Failure::new(format!(
+                    "environment variable {:?} is already set",
+                    variable.name
+                )));
             }
             app.environment.push(variable);
         }
@@ -184,7 +261,8 @@ fn apply(app: &mut AppRequest, flag: &str, value: &str, groups: &Groups) -> Resu
         }
         "user-annotation" => {
             let (key, value) = pair(flag, value)?;
-            app.user_annotations.insert(key.to_owned(), value.to_owned());
+            app.user_annotations
+                .insert(key.to_owned(), value.to_owned());
         }
         "user-label" => {
             let (key, value) = pair(flag, value)?;
@@ -205,7 +283,9 @@ fn apply(app: &mut AppRequest, flag: &str, value: &str, groups: &Groups) -> Resu
 fn once(place: &mut Option<String>, value: String, flag: &str) -> Result<(), Failure> {
     match place.replace(value) {
         None => Ok(()),
-        Some(_) => Err(Failure::new(format!("--{flag} can only be given once for an image"))),
+        Some(_) => Err(Failure::new(format!(
+            "--{flag} can only be given once for an image"
+        ))),
     }
 }
 
@@ -220,7 +300,11 @@ fn add(list: &mut Option<String>, value: &str) {
 fn pair<'a>(flag: &str, text: &'a str) -> Result<(&'a str, &'a str), Failure> {
     text.split_once('=')
         .filter(|(key, _)| !key.is_empty())
-        .ok_or_else(|| Failure::new(format!("invalid value {text:?} for --{flag}: must be NAME=VALUE")))
+        .ok_or_else(|| {
+            Failure::new(format!(
+                "invalid value {text:?} for --{flag}: must be NAME=VALUE"
+            ))
+        })
 }
 
 #[cfg(test)]
@@ -238,10 +322,18 @@ mod tests {
     #[test]
     fn flags_belong_to_the_image_before_them() {
         let pod = parse("rkt run --mount volume=v,target=/all a --name=x --exec /b -- -c d --- e --name y --readonly-rootfs=true").unwrap();
-        let [a, e] = pod.apps.as_slice() else { panic!("{pod:?}") };
-        assert_eq!((a.image.as_str(), a.name.as_deref(), a.exec.as_deref()), ("a", Some("x"), Some("/b")));
+        let [a, e] = pod.apps.as_slice() else {
+            panic!("{pod:?}")
+        };
+        assert_eq!(
+            (a.image.as_str(), a.name.as_deref(), a.exec.as_deref()),
+            ("a", Some("x"), Some("/b"))
+        );
         assert_eq!(a.args, ["-c", "d"]);
-        assert_eq!((e.image.as_str(), e.name.as_deref(), e.readonly_rootfs), ("e", Some("y"), true));
+        assert_eq!(
+            (e.image.as_str(), e.name.as_deref(), e.readonly_rootfs),
+            ("e", Some("y"), true)
+        );
         assert_eq!(pod.mounts.len(), 1);
         assert!(e.args.is_empty() && a.mounts.is_empty());
     }
@@ -249,9 +341,18 @@ mod tests {
     #[test]
     fn position_mistakes_are_named() {
         let message = |line| parse(line).unwrap_err().to_string();
-        assert_eq!(message("rkt run --exec=/x a"), "--exec must follow an image");
-        assert_eq!(message("rkt run a --exec=/x --exec=/y"), "--exec can only be given once for an image");
-        assert_eq!(message("rkt run a --environment=x"), "invalid value \"x\" for --environment");
+        assert_eq!(
+            message("rkt run --exec=/x a"),
+            "--exec must follow an image"
+        );
+        assert_eq!(
+            message("rkt run a --exec=/x --exec=/y"),
+            "--exec can only be given once for an image"
+        );
+        assert_eq!(
+            message("rkt run a --environment=x"),
+            "invalid value \"x\" for --environment"
+        );
         assert_eq!(message("rkt prepare -- a"), "-- must follow an image");
     }
 }

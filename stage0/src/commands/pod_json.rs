@@ -110,8 +110,18 @@ impl PodJson {
 }
 
 impl AppJson {
-    fn of(pod: &Pod, manifest: &appc::PodManifest, app: &appc::RuntimeApp) -> Result<Self, Failure> {
-        let problem = || format!("cannot read app {:?} of pod {:?}", app.name.as_str(), pod.uuid());
+    fn of(
+        pod: &Pod,
+        manifest: &appc::PodManifest,
+        app: &appc::RuntimeApp,
+    ) -> Result<Self, Failure> {
+        let problem = || {
+            format!(
+                "cannot read app {:?} of pod {:?}",
+                app.name.as_str(),
+                pod.uuid()
+            )
+        };
         let state = pod.app_state(&app.name).doing_with(problem)?;
         let [created, started, finished] = pod.app_times(&app.name).doing_with(problem)?;
         let inner = app.app.as_ref();
@@ -124,7 +134,9 @@ impl AppJson {
             exit_code: pod.app_exit_status(&app.name).doing_with(problem)?,
             image_id: app.image.id.to_string(),
             mounts: mounts(pod, manifest, app),
-            user_annotations: inner.map(|a| a.user_annotations.clone()).unwrap_or_default(),
+            user_annotations: inner
+                .map(|a| a.user_annotations.clone())
+                .unwrap_or_default(),
             user_labels: inner.map(|a| a.user_labels.clone()).unwrap_or_default(),
         })
     }
@@ -176,7 +188,8 @@ impl From<Network> for NetworkJson {
 }
 
 fn since_epoch(time: SystemTime) -> std::time::Duration {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 fn seconds(time: SystemTime) -> u64 {

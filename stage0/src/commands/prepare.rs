@@ -68,7 +68,9 @@ impl Request {
         let request = pod_flags::read(matches, &context.groups)?;
         let what = match matches.str("pod-manifest") {
             "" if request.apps.is_empty() => {
-                return Err(Failure::new("must provide at least one image or specify the pod manifest"));
+                return Err(Failure::new(
+                    "must provide at least one image or specify the pod manifest",
+                ));
             }
             "" => What::Images(Box::new(request)),
             file => {
@@ -96,12 +98,24 @@ impl Request {
 
 /// A pod manifest leaves nothing to say about images.
 fn conflicts(matches: &ArgMatches, request: &PodRequest) -> Result<(), Failure> {
-    let flags = ["volume", "mount", "port", "inherit-env", "set-env", "set-env-file", "pull-policy"];
+    let flags = [
+        "volume",
+        "mount",
+        "port",
+        "inherit-env",
+        "set-env",
+        "set-env-file",
+        "pull-policy",
+    ];
     let flag = flags.into_iter().find(|f| matches.given(f));
     match (request.apps.is_empty(), flag) {
         (true, None) => Ok(()),
-        (_, Some(flag)) => Err(Failure::new(format!("conflicting flags set with --pod-manifest: --{flag}"))),
-        (false, None) => Err(Failure::new("images cannot be given together with --pod-manifest")),
+        (_, Some(flag)) => Err(Failure::new(format!(
+            "conflicting flags set with --pod-manifest: --{flag}"
+        ))),
+        (false, None) => Err(Failure::new(
+            "images cannot be given together with --pod-manifest",
+        )),
     }
 }
 
@@ -116,7 +130,9 @@ fn read_manifest(file: &str) -> Result<PodManifest, Failure> {
     let manifest = PodManifest::parse(&bytes).doing_with(problem)?;
     match manifest.apps.is_empty() {
         false => Ok(manifest),
-        true => Err(Failure::new(format!("the pod manifest {file:?} has no apps"))),
+        true => Err(Failure::new(format!(
+            "the pod manifest {file:?} has no apps"
+        ))),
     }
 }
 
@@ -129,7 +145,9 @@ pub(super) fn prepare(
     let ids = match &request.what {
         What::Images(pod) => {
             let names = pod.apps.iter().map(|a| a.image.as_str());
-            names.map(|n| images.find(context, n, request.policy)).collect::<Result<Vec<_>, _>>()?
+            names
+                .map(|n| images.find(context, n, request.policy))
+                .collect::<Result<Vec<_>, _>>()?
         }
         What::Manifest(pod) => {
             let known = pod.apps.iter().map(|a| images.by_hash(a.image.id.as_str()));
@@ -139,7 +157,10 @@ pub(super) fn prepare(
     // From here to the end no collection may take a tree away.
     let _lock = PrepareLock::shared(&context.data_dir).doing("cannot lock the tree store")?;
     let stage1 = stage1::choose(context, &images, &request.stage1)?;
-    let rendered: Vec<Rendered> = ids.iter().map(|id| images.render(id)).collect::<Result<_, _>>()?;
+    let rendered: Vec<Rendered> = ids
+        .iter()
+        .map(|id| images.render(id))
+        .collect::<Result<_, _>>()?;
     let merged: Vec<MergedImage> = rendered
         .iter()
         .map(|r| MergedImage {

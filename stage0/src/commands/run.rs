@@ -36,10 +36,14 @@ fn run(context: &Context, matches: &ArgMatches) -> Outcome {
     }
     let (pods, preparing, made_of) = prepare::prepare(context, &request)?;
     uuids::save(matches.str("uuid-file-save"), preparing.uuid())?;
-    let names: Vec<_> = made_of.manifest.apps.iter().map(|a| a.name.to_string()).collect();
-    let written = stage1_abi::path::stage1_written(
-        made_of.overlay.then_some(made_of.stage1.tree.as_str()),
-    );
+    let names: Vec<_> = made_of
+        .manifest
+        .apps
+        .iter()
+        .map(|a| a.name.to_string())
+        .collect();
+    let written =
+        stage1_abi::path::stage1_written(made_of.overlay.then_some(made_of.stage1.tree.as_str()));
     podfiles::before_start(
         preparing.dir(),
         &written,

@@ -37,7 +37,9 @@ fn run_prepared(context: &Context, matches: &ArgMatches) -> Outcome {
         .doing_with(problem)?
         .ok_or_else(|| Failure::new(problem()))?;
     if start.args.interactive && manifest.apps.len() > 1 {
-        return Err(Failure::new("interactive option only supports pods with one app"));
+        return Err(Failure::new(
+            "interactive option only supports pods with one app",
+        ));
     }
     let stage1 = pod.stage1_manifest().doing_with(problem)?;
     let names: Vec<_> = manifest.apps.iter().map(|a| a.name.to_string()).collect();

@@ -20,8 +20,18 @@ pub(super) const ENTRY: Entry = Entry {
     long: "Prints assorted information about the pod such as its state, pid and exit status.\n\nThe --wait and --wait-ready flags can be used to wait for the pod to finish or to become ready.\nBoth take a boolean or the longest time to wait.",
     arguments: |command| {
         command.args([
-            optional("wait", "true", "false", "toggle waiting for the pod to finish. Accepts a boolean or a duration"),
-            optional("wait-ready", "true", "false", "toggle waiting for the pod to be ready. Accepts a boolean or a duration"),
+            optional(
+                "wait",
+                "true",
+                "false",
+                "toggle waiting for the pod to finish. Accepts a boolean or a duration",
+            ),
+            optional(
+                "wait-ready",
+                "true",
+                "false",
+                "toggle waiting for the pod to be ready. Accepts a boolean or a duration",
+            ),
             format_flag(),
             uuids::file_flag(),
             words("uuid"),

@@ -29,7 +29,9 @@ pub(super) const ENTRY: Entry = Entry {
             false => f,
         })?;
         let pods = context.pods()?;
-        super::each(given, |uuid| stop(context, &pods, uuid, matches.is("force")))
+        super::each(given, |uuid| {
+            stop(context, &pods, uuid, matches.is("force"))
+        })
     },
     ..Entry::BASE
 };
@@ -59,7 +61,10 @@ fn stop(context: &Context, pods: &Pods, uuid: &str, force: bool) -> Result<(), F
         .call(&pod, Kind::Stop, args.to_args())
         .doing_with(|| format!("error stopping {:?}", pod.uuid()))?;
     if !status.success() {
-        return Err(Failure::new(format!("error stopping {:?}: {status}", pod.uuid())));
+        return Err(Failure::new(format!(
+            "error stopping {:?}: {status}",
+            pod.uuid()
+        )));
     }
     output::line(&format!("{:?}", pod.uuid()));
     Ok(())

@@ -7,7 +7,11 @@ use crate::failure::{Doing, Failure};
 
 /// `--uuid-file`.
 pub(super) fn file_flag() -> Arg {
-    text("uuid-file", "", "read pod UUID from file instead of argument")
+    text(
+        "uuid-file",
+        "",
+        "read pod UUID from file instead of argument",
+    )
 }
 
 /// A UUID file holds little more than 36 bytes.
@@ -18,7 +22,9 @@ const MAX_FILE: u64 = 4096;
 pub(super) fn given(matches: &ArgMatches) -> Result<Vec<String>, Failure> {
     let (file, words) = (matches.str("uuid-file"), matches.strings("uuid"));
     match (file, words.is_empty()) {
-        ("", true) => Err(Failure::new("must provide at least one UUID, or --uuid-file")),
+        ("", true) => Err(Failure::new(
+            "must provide at least one UUID, or --uuid-file",
+        )),
         ("", false) => Ok(words),
         (_, false) => Err(Failure::new("a UUID and --uuid-file exclude each other")),
         (file, true) => Ok(vec![read(file)?]),

@@ -69,14 +69,19 @@ impl AppRequest {
         env.merge(&mut app.environment, &self.environment);
         app.validate()
             .doing_with(|| format!("invalid app made of image {:?}", manifest.name.as_str()))?;
-        let mut runtime = RuntimeApp::new(self.app_name(manifest)?, RuntimeImage::new(image.id.clone()));
+        let mut runtime = RuntimeApp::new(
+            self.app_name(manifest)?,
+            RuntimeImage::new(image.id.clone()),
+        );
         runtime.image.name = Some(manifest.name.clone());
         runtime.image.labels = manifest.labels.clone();
         runtime.app = Some(app);
         runtime.read_only_rootfs = self.readonly_rootfs;
         runtime.mounts = merge_mounts(mounts, &self.mounts);
         for annotation in &self.annotations {
-            runtime.annotations.set(annotation.name.clone(), annotation.value.clone());
+            runtime
+                .annotations
+                .set(annotation.name.clone(), annotation.value.clone());
         }
         Ok(runtime)
     }

@@ -68,7 +68,9 @@ mod tests {
     use super::*;
 
     fn variables(list: &[(&str, &str)]) -> Vec<EnvironmentVariable> {
-        list.iter().map(|(n, v)| EnvironmentVariable::new(*n, *v)).collect()
+        list.iter()
+            .map(|(n, v)| EnvironmentVariable::new(*n, *v))
+            .collect()
     }
 
     #[test]

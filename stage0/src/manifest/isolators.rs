@@ -24,7 +24,9 @@ impl IsolatorFlags {
     /// Puts the flags' isolators in place of the image's.
     pub(crate) fn apply(&self, to: &mut Isolators) -> Result<(), Failure> {
         if self.caps_retain.is_some() && self.caps_remove.is_some() {
-            return Err(Failure::new("--caps-retain and --caps-remove exclude each other"));
+            return Err(Failure::new(
+                "--caps-retain and --caps-remove exclude each other",
+            ));
         }
         if let Some(memory) = &self.memory {
             let limit = Quantity::parse(memory).doing("invalid value for --memory")?;
@@ -43,7 +45,11 @@ impl IsolatorFlags {
             set(to, "os/linux/cpu-shares", number("cpu-shares", shares)?)?;
         }
         if let Some(score) = &self.oom_score_adj {
-            set(to, "os/linux/oom-score-adj", number("oom-score-adj", score)?)?;
+            set(
+                to,
+                "os/linux/oom-score-adj",
+                number("oom-score-adj", score)?,
+            )?;
         }
         if let Some(caps) = &self.caps_retain {
             set(to, "os/linux/capabilities-retain-set", capabilities(caps))?;
@@ -83,7 +89,11 @@ fn number(flag: &str, text: &str) -> Result<Value, Failure> {
 }
 
 fn capabilities(list: &str) -> Value {
-    let names: Vec<&str> = list.split(',').map(str::trim).filter(|c| !c.is_empty()).collect();
+    let names: Vec<&str> = list
+        .split(',')
+        .map(str::trim)
+        .filter(|c| !c.is_empty())
+        .collect();
     json!({ "set": names })
 }
 
@@ -95,7 +105,9 @@ fn seccomp(text: &str) -> Result<(&'static str, Value), Failure> {
             Some(("mode", value)) => mode = Some(value),
             Some(("errno", value)) => errno = Some(value),
             Some((key, _)) => {
-                return Err(Failure::new(format!("--seccomp: unknown parameter {key:?}")));
+                return Err(Failure::new(format!(
+                    "--seccomp: unknown parameter {key:?}"
+                )));
             }
             None => names.push(word),
         }
@@ -108,7 +120,11 @@ fn seccomp(text: &str) -> Result<(&'static str, Value), Failure> {
                 "--seccomp: mode must be retain or remove, not {other:?}"
             )));
         }
-        None => return Err(Failure::new("--seccomp: mode=retain or mode=remove is missing")),
+        None => {
+            return Err(Failure::new(
+                "--seccomp: mode=retain or mode=remove is missing",
+            ));
+        }
     };
     let mut value = json!({ "set": names });
     if let Some(errno) = errno {

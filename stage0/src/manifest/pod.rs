@@ -120,7 +120,11 @@ fn check_ports(manifest: &PodManifest) -> Result<(), Failure> {
         let apps = manifest.apps.iter().filter_map(|a| a.app.as_ref());
         apps.flat_map(|a| &a.ports).any(|p| p.name == *name)
     };
-    match manifest.ports.iter().find(|p| p.pod_port.is_none() && !declared(&p.name)) {
+    match manifest
+        .ports
+        .iter()
+        .find(|p| p.pod_port.is_none() && !declared(&p.name))
+    {
         None => Ok(()),
         Some(port) => Err(Failure::new(format!(
             "no port named {:?} found in any app of the pod",
@@ -175,6 +179,11 @@ mod tests {
             mounts: vec![Mount::parse("volume=x,target=/y").unwrap()],
             ..PodRequest::default()
         };
-        assert!(generate(&mount, &[image(&[])]).unwrap_err().to_string().contains("--volume"));
+        assert!(
+            generate(&mount, &[image(&[])])
+                .unwrap_err()
+                .to_string()
+                .contains("--volume")
+        );
     }
 }

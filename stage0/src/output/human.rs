@@ -99,7 +99,10 @@ mod tests {
         ] {
             assert_eq!(ago(now - Duration::from_secs(seconds), now), words);
         }
-        assert_eq!(ago(now + Duration::from_secs(125), now), "2 minutes from now");
+        assert_eq!(
+            ago(now + Duration::from_secs(125), now),
+            "2 minutes from now"
+        );
     }
 
     #[test]
@@ -113,8 +116,14 @@ mod tests {
     #[test]
     fn times_have_the_original_layout() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_453_821_814_630);
-        assert_eq!(in_zone(time, TimeZone::UTC), "2016-01-26 15:23:34.63 +0000 UTC");
+        assert_eq!(
+            in_zone(time, TimeZone::UTC),
+            "2016-01-26 15:23:34.63 +0000 UTC"
+        );
         let whole = SystemTime::UNIX_EPOCH + Duration::from_secs(1_453_821_814);
-        assert_eq!(in_zone(whole, TimeZone::UTC), "2016-01-26 15:23:34 +0000 UTC");
+        assert_eq!(
+            in_zone(whole, TimeZone::UTC),
+            "2016-01-26 15:23:34 +0000 UTC"
+        );
     }
 }

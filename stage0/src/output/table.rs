@@ -63,7 +63,10 @@ mod tests {
 
     #[test]
     fn a_line_without_the_column_ends_a_run() {
-        assert_eq!(align("a\tb\nplain\nlonger-than-8\tb\n"), "a\tb\nplain\nlonger-than-8\tb\n");
+        assert_eq!(
+            align("a\tb\nplain\nlonger-than-8\tb\n"),
+            "a\tb\nplain\nlonger-than-8\tb\n"
+        );
         assert_eq!(align(""), "");
     }
 }

@@ -6,9 +6,6 @@ pub(super) const ACI: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stage1.a
 /// Its image ID.
 pub(super) const ID: &str = env!("RKT_STAGE1_ID");
 
-/// What the store records as its origin.
-pub(super) const SOURCE: &str = "rkt:stage1-native.aci";
-
 #[cfg(test)]
 mod tests {
     #[test]

@@ -124,7 +124,9 @@ fn inside(manifest: &ImageManifest, annotation: &str) -> Result<PathBuf, Failure
     })?;
     let path = Path::new(value);
     let relative = path.strip_prefix("/").unwrap_or(path);
-    let plain = relative.components().all(|c| matches!(c, Component::Normal(_)));
+    let plain = relative
+        .components()
+        .all(|c| matches!(c, Component::Normal(_)));
     match plain && relative.components().next().is_some() {
         true => Ok(relative.to_path_buf()),
         false => Err(Failure::new(format!(
