@@ -215,7 +215,9 @@ impl<'a> Reference<'a> {
             return Ok(Self::File(path));
         }
         if let Some((scheme, _)) = text.split_once("://") {
-            return Err(Failure::new(format!("the scheme {scheme:?} is not supported")));
+            return Err(Failure::new(format!(
+                "the scheme {scheme:?} is not supported"
+            )));
         }
         let is_file = || Path::new(text).is_file();
         Ok(match text {
