@@ -48,29 +48,24 @@ pub(crate) struct Rendered {
     pub(crate) tree: String,
 }
 
-/// The store.
+/// The store, spoken to in the words of the command line.
 #[derive(Debug)]
 pub(crate) struct Images {
+    /// The store itself.
+    pub(crate) store: Store,
     data_dir: PathBuf,
-    store: Store,
 }
 
 impl Images {
-    /// Opens the store of the data directory.
-    pub(crate) fn open(context: &Context) -> Result<Self, Failure> {
-        let data_dir = context.data_dir.clone();
-        Ok(Self {
-            store: Store::open(&data_dir),
-            data_dir,
-        })
+    /// The store of the data directory.
+    pub(crate) fn open(context: &Context) -> Self {
+        Self {
+            store: Store::open(&context.data_dir),
+            data_dir: context.data_dir.clone(),
+        }
     }
 
-    /// The store itself.
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
-    }
-
-    /// The image that a reference means, fetched if the policy says so.
+    /// The image that a reference means, imported if the policy says so.
     pub(crate) fn find(
         &self,
         context: &Context,
@@ -79,104 +74,106 @@ impl Images {
     ) -> Result<ImageId, Failure> {
         let problem = || format!("cannot get image {text:?}");
         match Reference::parse(text).doing_with(problem)? {
+            Reference::File(path) if policy != PullPolicy::Never => {
+                self.import_file(path, context.insecure.image)
+            }
+            _ => self.lookup(text),
+        }
+        .doing_with(problem)
+    }
+
+    /// An image of the store, by its ID, the beginning of one, or its name.
+    pub(crate) fn lookup(&self, text: &str) -> Result<ImageId, Failure> {
+        match Reference::parse(text)? {
             Reference::Hash(prefix) => self.by_hash(prefix),
             Reference::Name(name) => self.by_name(name),
-            Reference::File(path) if policy == PullPolicy::Never => Err(Failure::new(format!(
-                "{path:?} is a file, which --pull-policy=never does not read"
+            Reference::File(path) => Err(Failure::new(format!(
+                "{path:?} is a file, not an image of the store"
             ))),
-            Reference::File(path) => self.import_file(path, context.insecure.image),
         }
-        .doing_with(problem)
     }
 
-    /// An image that is in the store already.
-    pub(crate) fn find_stored(&self, text: &str) -> Result<ImageId, Failure> {
-        let problem = || format!("cannot find image {text:?}");
-        match Reference::parse(text).doing_with(problem)? {
-            Reference::Hash(prefix) => self.by_hash(prefix),
-            Reference::Name(name) | Reference::File(name) => self.by_name(name),
-        }
-        .doing_with(problem)
-    }
-
-    /// Imports an ACI file. Without signatures it must be trusted for another reason.
+    /// Imports an ACI file. `trusted` files need no signature.
     pub(crate) fn import_file(&self, path: &str, trusted: bool) -> Result<ImageId, Failure> {
+        let file = std::fs::File::open(path).doing_with(|| format!("cannot open {path:?}"))?;
+        let kind = file.metadata().doing_with(|| format!("cannot inspect {path:?}"))?;
+        if kind.is_dir() {
+            return Err(Failure::new(format!("{path:?} is a directory, not an ACI")));
+        }
         if !trusted {
             return Err(Failure::new(format!(
-                "the signature of {path:?} cannot be checked in this version: use --insecure-options=image if you trust the file"
+                "the signature of {path:?} cannot be checked in this version: if you trust it, use --insecure-options=image"
             )));
         }
-        let file = std::fs::File::open(path).doing_with(|| format!("cannot open {path:?}"))?;
-        self.import(file)
+        self.import(file, path)
     }
 
-    /// Imports an ACI, and renders it at once where that is allowed: the first run pays nothing.
-    pub(crate) fn import(&self, aci: impl std::io::Read + Send) -> Result<ImageId, Failure> {
-        let render = rustix::process::geteuid().is_root();
+    /// Imports an ACI from a stream. Root's imports are rendered at once: the first run finds the
+    /// tree there.
+    pub(crate) fn import(
+        &self,
+        from: impl std::io::Read + Send,
+        source: &str,
+    ) -> Result<ImageId, Failure> {
         let options = ImportOptions {
-            render,
+            render: rustix::process::geteuid().is_root(),
             latest: false,
         };
         let info = self
             .store
-            .import(aci, options)
-            .doing("cannot import the image")?;
+            .import(from, options)
+            .doing_with(|| format!("cannot import {source:?}"))?;
         Ok(info.id)
     }
 
+    /// The image with an ID or the beginning of one.
     pub(crate) fn by_hash(&self, prefix: &str) -> Result<ImageId, Failure> {
-        self.store.resolve(prefix).doing("cannot find the image")
+        self.store
+            .resolve(prefix)
+            .doing_with(|| format!("cannot find image {prefix:?}"))
     }
 
-    pub(crate) fn by_name(&self, name: &str) -> Result<ImageId, Failure> {
-        let reference = ImageName::parse(name).doing("cannot read the image's name")?;
-        let found = self.store.find_by_name(&reference.name, &reference.labels);
-        let found = found.doing("cannot search the store")?;
-        found.ok_or_else(|| {
-            Failure::new(format!(
-                "no image {name:?} in the store: fetch it first, for example with \"rkt fetch ./{name}.aci\""
-            ))
+    /// The image of a name, perhaps with labels.
+    pub(crate) fn by_name(&self, text: &str) -> Result<ImageId, Failure> {
+        let problem = || format!("cannot find image {text:?}");
+        let name = ImageName::parse(text).doing_with(problem)?;
+        self.store
+            .find_by_name(&name.name, &name.labels)
+            .doing_with(problem)?
+            .ok_or_else(|| {
+                Failure::new(format!(
+                    "no image named {text:?} in the store, and discovery is not available in this version: fetch it as a file"
+                ))
+            })
+    }
+
+    /// The image's tree, rendered now if it was not before.
+    pub(crate) fn render(&self, id: &ImageId) -> Result<Rendered, Failure> {
+        let problem = || format!("cannot render image {id}");
+        let tree = self.store.tree(id).doing_with(problem)?;
+        let manifest = self.store.manifest(id).doing_with(problem)?;
+        self.store.touch(id);
+        Ok(Rendered {
+            id: Hash::parse(id.as_str()).doing_with(problem)?,
+            manifest,
+            tree: tree.id.to_string(),
         })
     }
 
-    /// The image with its tree, rendered now if it was not before.
-    pub(crate) fn render(&self, id: &ImageId) -> Result<Rendered, Failure> {
-        let tree = self.store.tree(id).doing("cannot render the image")?;
-        self.store.touch(id);
-        self.describe(id, tree.id.to_string())
+    /// Whether the store has the image.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.store.resolve(id).is_ok()
     }
 
-    /// The image with its tree, if it is in the tree store.
-    pub(crate) fn render_if_present(&self, id: &ImageId) -> Result<Option<Rendered>, Failure> {
-        match self.store.tree_alone(id) {
-            Some(tree) => self.describe(id, tree.id.to_string()).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    fn describe(&self, id: &ImageId, tree: String) -> Result<Rendered, Failure> {
-        let manifest = self
-            .store
-            .manifest(id)
-            .doing("cannot read the image's manifest")?;
-        let id = Hash::parse(id.as_str()).doing("cannot read the image's id")?;
-        Ok(Rendered { id, manifest, tree })
-    }
-
-    /// Copies an image's tree to a directory, for pods without overlay.
+    /// Copies an image's tree into a directory.
     pub(crate) fn render_into(&self, image: &Rendered, dir: &Path) -> Result<(), Failure> {
-        let id: ImageId = image
-            .id
-            .as_str()
-            .parse()
-            .doing("cannot read the image's id")?;
-        self.store
-            .render_into(&id, dir)
-            .doing("cannot copy the image's tree")?;
+        let problem = || format!("cannot copy image {} to {}", image.id, dir.display());
+        let id = image.id.as_str().parse().doing_with(problem)?;
+        self.store.render_into(&id, dir).doing_with(problem)?;
         Ok(())
     }
 
-    /// Whether pods of this data directory can be overlays; if not, why.
+    /// Whether trees can be mounted as overlays; if not, why.
     pub(crate) fn overlay_supported(&self) -> Result<(), String> {
         store::overlay_supported(&self.data_dir)
     }
@@ -216,9 +213,7 @@ impl<'a> Reference<'a> {
             return Ok(Self::File(path));
         }
         if let Some((scheme, _)) = text.split_once("://") {
-            return Err(Failure::new(format!(
-                "the scheme {scheme:?} is not supported"
-            )));
+            return Err(Failure::new(format!("the scheme {scheme:?} is not supported")));
         }
         let is_file = || Path::new(text).is_file();
         Ok(match text {

@@ -52,11 +52,19 @@ pub(super) fn fetch(context: &Context, matches: &ArgMatches) -> Outcome {
         ));
     }
     let policy = PullPolicy::read(matches)?;
-    let images = Images::open(context)?;
+    let images = Images::open(context);
     let full = matches.is("full");
     super::each(names, |name| {
         let id = images.find(context, name, policy)?;
-        output::line(if full { id.as_str() } else { id.short() });
+        output::line(if full { id.as_str() } else { short(&id) });
         Ok(())
     })
 }
+
+/// The beginning of an ID that people are shown.
+pub(super) fn short(id: &store::ImageId) -> &str {
+    id.as_str().get(..SHORT).unwrap_or(id.as_str())
+}
+
+/// `sha512-` and twelve digits.
+const SHORT: usize = 19;

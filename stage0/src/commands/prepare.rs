@@ -141,7 +141,7 @@ pub(super) fn prepare(
     context: &Context,
     request: &Request,
 ) -> Result<(Pods, PreparingPod, Ingredients), Failure> {
-    let images = Images::open(context)?;
+    let images = Images::open(context);
     let ids = match &request.what {
         What::Images(pod) => {
             let names = pod.apps.iter().map(|a| a.image.as_str());

@@ -3,7 +3,7 @@
 pub(crate) mod human;
 pub(crate) mod table;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::sync::OnceLock;
 
 /// Writes a result to standard output. A reader that went away is no error of ours.
@@ -47,7 +47,3 @@ fn prefix() -> &'static str {
     PREFIX.get().map_or("rkt", String::as_str)
 }
 
-/// Whether standard output is a terminal.
-pub(crate) fn is_terminal() -> bool {
-    std::io::stdout().is_terminal()
-}

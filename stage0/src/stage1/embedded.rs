@@ -6,6 +6,9 @@ pub(super) const ACI: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stage1.a
 /// Its image ID.
 pub(super) const ID: &str = env!("RKT_STAGE1_ID");
 
+/// What it is called in messages.
+pub(super) const SOURCE: &str = "the stage1 inside rkt";
+
 #[cfg(test)]
 mod tests {
     #[test]
