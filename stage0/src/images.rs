@@ -96,7 +96,9 @@ impl Images {
     /// Imports an ACI file. `trusted` files need no signature.
     pub(crate) fn import_file(&self, path: &str, trusted: bool) -> Result<ImageId, Failure> {
         let file = std::fs::File::open(path).doing_with(|| format!("cannot open {path:?}"))?;
-        let kind = file.metadata().doing_with(|| format!("cannot inspect {path:?}"))?;
+        let kind = file
+            .metadata()
+            .doing_with(|| format!("cannot inspect {path:?}"))?;
         if kind.is_dir() {
             return Err(Failure::new(format!("{path:?} is a directory, not an ACI")));
         }
@@ -213,7 +215,9 @@ impl<'a> Reference<'a> {
             return Ok(Self::File(path));
         }
         if let Some((scheme, _)) = text.split_once("://") {
-            return Err(Failure::new(format!("the scheme {scheme:?} is not supported")));
+            return Err(Failure::new(format!(
+                "the scheme {scheme:?} is not supported"
+            )));
         }
         let is_file = || Path::new(text).is_file();
         Ok(match text {

@@ -13,6 +13,8 @@ const LEASES: &str = "/var/lib/cni/networks";
 pub(crate) fn of(data: &Path, pods: &[String]) -> Vec<String> {
     let mut found: Vec<String> = mounts_below(data)
         .into_iter()
+        // A disk that the test itself has put there.
+        .filter(|mount| mount != data)
         .map(|mount| format!("mount {}", mount.display()))
         .collect();
     found.extend(
@@ -59,7 +61,6 @@ pub(crate) fn unmount_below(dir: &Path) {
 /// among a process's mounts says nothing: the whole machine may see a disk mounted there.
 pub(crate) fn processes(data: &Path) -> Vec<(u32, String)> {
     let me = std::process::id();
-    let pods = data.join("pods").display().to_string();
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry
@@ -74,7 +75,7 @@ pub(crate) fn processes(data: &Path) -> Vec<(u32, String)> {
             .into_iter()
             .filter_map(|link| fs::read_link(dir.join(link)).ok());
         let inside = links.into_iter().any(|target| target.starts_with(data));
-        if pid != me && (inside || made_of(&dir, &pods)) {
+        if pid != me && (inside || made_of(&dir, data)) {
             let name = fs::read_to_string(dir.join("comm")).unwrap_or_default();
             found.push((pid, name.trim().to_owned()));
         }
@@ -82,18 +83,19 @@ pub(crate) fn processes(data: &Path) -> Vec<(u32, String)> {
     found
 }
 
-/// Whether a process in a mount namespace of its own has a mount made of a directory: an
-/// overlay that writes there, or a bind of something in it.
-fn made_of(process: &Path, dir: &str) -> bool {
+/// Whether a process in a mount namespace of its own has a mount made of a data directory:
+/// an overlay of its trees, or a bind of something in its pods.
+fn made_of(process: &Path, data: &Path) -> bool {
     let namespace = |process: &Path| fs::read_link(process.join("ns/mnt")).ok();
     if namespace(process) == namespace(Path::new("/proc/self")) {
         return false;
     }
     let table = fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
-    let upper = format!("upperdir={dir}/");
+    let trees = format!("lowerdir={}/", data.display());
+    let pods = data.join("pods");
     table.lines().any(|line| {
         let root = line.split(' ').nth(3).unwrap_or_default();
-        line.contains(&upper) || root.starts_with(dir)
+        line.contains(&trees) || Path::new(root).starts_with(&pods)
     })
 }
 

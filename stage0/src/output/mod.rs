@@ -46,4 +46,3 @@ pub(crate) fn set_prefix(command: &str) {
 fn prefix() -> &'static str {
     PREFIX.get().map_or("rkt", String::as_str)
 }
-

@@ -14,10 +14,16 @@ const IMAGES_DIR: &str = "/usr/lib/rkt/stage1-images";
 /// The flags, which exclude each other.
 const FLAGS: [(&str, &str); 5] = [
     ("stage1-url", "URL to an image to use as stage1"),
-    ("stage1-path", "absolute or relative path to an image to use as stage1"),
+    (
+        "stage1-path",
+        "absolute or relative path to an image to use as stage1",
+    ),
     ("stage1-name", "name of an image to use as stage1"),
     ("stage1-hash", "hash of an image to use as stage1"),
-    ("stage1-from-dir", "filename of an image in stage1 images directory to use as stage1"),
+    (
+        "stage1-from-dir",
+        "filename of an image in stage1 images directory to use as stage1",
+    ),
 ];
 
 /// The user's choice of a stage1.
@@ -54,9 +60,9 @@ impl Stage1Choice {
             [(first, _), (second, _), ..] if first == second => {
                 Err(Failure::new(format!("--{first} can only be given once")))
             }
-            [(first, _), (second, _), ..] => {
-                Err(Failure::new(format!("--{first} and --{second} exclude each other")))
-            }
+            [(first, _), (second, _), ..] => Err(Failure::new(format!(
+                "--{first} and --{second} exclude each other"
+            ))),
         }
     }
 
@@ -66,7 +72,9 @@ impl Stage1Choice {
             "stage1-name" => Self::Name(value),
             "stage1-hash" => Self::Hash(value),
             "stage1-from-dir" if value.contains('/') => {
-                return Err(Failure::new("--stage1-from-dir takes a file name, not a path"));
+                return Err(Failure::new(
+                    "--stage1-from-dir takes a file name, not a path",
+                ));
             }
             "stage1-from-dir" => Self::FromDir(value),
             _ => {
@@ -88,9 +96,7 @@ pub(crate) fn choose(
     let id = match choice {
         Stage1Choice::Default => return default(images).doing_with(problem),
         Stage1Choice::Path(path) => images.import_file(path, context.insecure.image),
-        Stage1Choice::FromDir(name) => {
-            images.import_file(&format!("{IMAGES_DIR}/{name}"), true)
-        }
+        Stage1Choice::FromDir(name) => images.import_file(&format!("{IMAGES_DIR}/{name}"), true),
         Stage1Choice::Name(name) => images.by_name(name),
         Stage1Choice::Hash(prefix) => images.by_hash(prefix),
     }

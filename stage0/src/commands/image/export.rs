@@ -16,10 +16,7 @@ pub(super) const ENTRY: Entry = Entry {
     usage: "export IMAGE OUTPUT_ACI_FILE",
     long: "IMAGE should be a string referencing an image: either an ID or an image name.\n\nNote that images must be fetched prior to running export and that this command\nalways returns uncompressed ACIs.",
     arguments: |command| {
-        command.args([
-            switch("overwrite", "overwrite output ACI"),
-            words("words"),
-        ])
+        command.args([switch("overwrite", "overwrite output ACI"), words("words")])
     },
     run: |context, matches| {
         let given = matches.strings("words");

@@ -54,7 +54,9 @@ fn arguments(command: Command) -> Command {
 fn run(context: &Context, matches: &ArgMatches, whole: Whole) -> Outcome {
     let given = matches.strings("words");
     let [name, output] = given.as_slice() else {
-        return Err(Failure::new("must provide an image and an output directory"));
+        return Err(Failure::new(
+            "must provide an image and an output directory",
+        ));
     };
     let images = Images::open(context);
     let id = images.lookup(name)?;
@@ -79,7 +81,9 @@ fn clear(output: &Path, overwrite: bool) -> Result<(), Failure> {
             "output directory {shown} exists, use --overwrite to replace it"
         ))),
         (true, true) => {
-            let real = output.canonicalize().unwrap_or_else(|_| output.to_path_buf());
+            let real = output
+                .canonicalize()
+                .unwrap_or_else(|_| output.to_path_buf());
             if real == Path::new("/") {
                 return Err(Failure::new("the output directory cannot be /"));
             }
@@ -113,7 +117,10 @@ fn write(
     let root: PathBuf = match rootfs_only {
         true => output.to_path_buf(),
         false => {
-            let manifest = images.store.manifest_bytes(id).doing("cannot read the manifest")?;
+            let manifest = images
+                .store
+                .manifest_bytes(id)
+                .doing("cannot read the manifest")?;
             std::fs::write(output.join("manifest"), manifest).doing("cannot write the manifest")?;
             let root = output.join("rootfs");
             std::fs::create_dir(&root).doing("cannot make the root directory")?;

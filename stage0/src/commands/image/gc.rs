@@ -31,7 +31,10 @@ pub(super) const ENTRY: Entry = Entry {
         let _lock =
             PrepareLock::exclusive(&context.data_dir).doing("cannot lock the tree store")?;
         let images = Images::open(context);
-        images.store.clean().doing("cannot remove what interrupted commands left")?;
+        images
+            .store
+            .clean()
+            .doing("cannot remove what interrupted commands left")?;
         let used = Used::by_pods(context)?;
         let removed = remove_images(&images, &used, matches.duration("grace-period"))?;
         remove_trees(&images, &used)?;
@@ -90,7 +93,11 @@ fn remove_trees(images: &Images, used: &Used) -> Result<(), Failure> {
             kept.insert(tree.to_string());
         }
     }
-    for tree in images.store.trees_rendered().doing("cannot list the trees")? {
+    for tree in images
+        .store
+        .trees_rendered()
+        .doing("cannot list the trees")?
+    {
         if kept.contains(tree.as_str()) {
             continue;
         }

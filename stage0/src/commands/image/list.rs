@@ -73,7 +73,10 @@ impl Field {
     }
 
     fn heading(self) -> &'static str {
-        FIELDS.iter().find(|(f, ..)| *f == self).map_or("", |(.., h)| h)
+        FIELDS
+            .iter()
+            .find(|(f, ..)| *f == self)
+            .map_or("", |(.., h)| h)
     }
 
     fn compare(self, a: &ImageInfo, b: &ImageInfo) -> std::cmp::Ordering {
@@ -131,7 +134,9 @@ struct ImageJson {
 impl From<&ImageInfo> for ImageJson {
     fn from(image: &ImageInfo) -> Self {
         let nanoseconds = |time: SystemTime| {
-            let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let since = time
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap_or_default();
             u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
         };
         Self {
@@ -151,11 +156,16 @@ fn list(context: &Context, matches: &ArgMatches) -> Outcome {
         "asc" => false,
         "desc" => true,
         other => {
-            return Err(Failure::new(format!("invalid value {other:?} for --order: must be asc or desc")));
+            return Err(Failure::new(format!(
+                "invalid value {other:?} for --order: must be asc or desc"
+            )));
         }
     };
     let format = pretty::Format::parse(matches.str("format"))?;
-    let mut images = Images::open(context).store.list().doing("cannot list the images")?;
+    let mut images = Images::open(context)
+        .store
+        .list()
+        .doing("cannot list the images")?;
     images.sort_by(|a, b| {
         let orders = sort.iter().map(|field| field.compare(a, b));
         let order = orders.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then);
@@ -173,7 +183,10 @@ fn list(context: &Context, matches: &ArgMatches) -> Outcome {
     }
     let (full, now) = (matches.is("full"), SystemTime::now());
     for image in &images {
-        text.push_str(&row(fields.iter().map(|f| f.text(image, full, now)).collect()));
+        text.push_str(&row(fields
+            .iter()
+            .map(|f| f.text(image, full, now))
+            .collect()));
     }
     output::out(&table::align(&text));
     Ok(ExitCode::SUCCESS)

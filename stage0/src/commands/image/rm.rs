@@ -42,6 +42,9 @@ pub(super) fn remove(images: &Images, id: &store::ImageId) -> Result<(), Failure
         .store
         .remove(id)
         .doing_with(|| format!("cannot remove image {id}"))?;
-    output::line(&format!("successfully removed aci for image: {:?}", id.as_str()));
+    output::line(&format!(
+        "successfully removed aci for image: {:?}",
+        id.as_str()
+    ));
     Ok(())
 }

@@ -32,13 +32,19 @@ fn verify(images: &Images, name: &str) -> Result<(), Failure> {
     let shown = format!("{name:?} ({:?})", id.as_str());
     match images.store.verify(&id).doing_with(problem)? {
         Verified::Intact => {
-            output::line(&format!("successfully verified checksum for image: {shown}"));
+            output::line(&format!(
+                "successfully verified checksum for image: {shown}"
+            ));
         }
         Verified::NotRendered => {
-            output::line(&format!("image {shown} not rendered; no verification needed"));
+            output::line(&format!(
+                "image {shown} not rendered; no verification needed"
+            ));
         }
         Verified::Changed => {
-            output::note(&format!("image {shown} tree cache checksum is wrong, rebuilding"));
+            output::note(&format!(
+                "image {shown} tree cache checksum is wrong, rebuilding"
+            ));
             let tree = images.store.tree_id(&id).doing_with(problem)?;
             images.store.remove_tree(&tree).doing_with(problem)?;
             images.store.tree(&id).doing_with(problem)?;
