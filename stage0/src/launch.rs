@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pod::RunningPod;
+use rustix::io::Errno;
 use sandbox::mounts::{self, Attr, Propagation};
 use stage1_abi::{RunArgs, env, path};
 
@@ -88,8 +89,18 @@ fn mount(data_dir: &Path, overlay: &Overlay) -> Result<(), Failure> {
         ("lowerdir", lower.as_str()),
         ("upperdir", layer.upper.as_str()),
         ("workdir", layer.work.as_str()),
+        // Syncing the upper directory when the pod ends would make its end wait for the disk, to
+        // save what a crash makes useless anyway.
+        ("volatile", ""),
     ];
-    let mount = mounts::new("overlay", &options, Attr::empty()).doing_with(problem)?;
+    let mount = match mounts::new("overlay", &options, Attr::empty()) {
+        // Before Linux 5.10 there was no such option.
+        Err(error) if error.errno == Errno::INVAL => {
+            mounts::new("overlay", &options[..options.len() - 1], Attr::empty())
+        }
+        other => other,
+    }
+    .doing_with(problem)?;
     mounts::attach_at(mount, &layer.target).doing_with(problem)
 }
 

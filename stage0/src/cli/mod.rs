@@ -152,5 +152,20 @@ mod tests {
         let mut command = root();
         command.build();
         command.debug_assert();
+        deprecated_flags_exist(commands::ALL);
+    }
+
+    fn deprecated_flags_exist(entries: &[Entry]) {
+        for entry in entries {
+            let command = (entry.arguments)(Command::new(entry.name));
+            for (name, _) in entry.deprecated {
+                assert!(
+                    command.get_arguments().any(|a| a.get_id() == name),
+                    "{}: {name}",
+                    entry.name
+                );
+            }
+            deprecated_flags_exist(entry.children);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::{ArgMatches, Command};
 
-use super::{Entry, pod_flags};
+use super::Entry;
 use crate::cli::flags::{Values, list, switch, text, words};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
@@ -17,9 +17,15 @@ pub(super) const ENTRY: Entry = Entry {
     long: "Locates and downloads remote ACIs and their attached signatures.\n\nIf the ACI was already fetched, it is only fetched again when it changed.",
     arguments,
     run: fetch,
-    deprecated: pod_flags::DEPRECATED,
+    deprecated: DEPRECATED,
     ..Entry::BASE
 };
+
+/// Flags that old scripts still give.
+pub(super) const DEPRECATED: &[(&str, &str)] = &[
+    ("store-only", "please use --pull-policy=never"),
+    ("no-store", "please use --pull-policy=update"),
+];
 
 /// Adds the flags.
 pub(super) fn arguments(command: Command) -> Command {
