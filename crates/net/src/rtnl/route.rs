@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-
 use super::{Changes, Rtnl, kernel};
 use crate::cidr::{Cidr, from_bits, octets};
 use crate::error::Result;
