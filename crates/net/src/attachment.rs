@@ -62,6 +62,15 @@ impl Kernel {
     }
 }
 
+impl Kernel {
+    /// Closes the sockets after a tear-down.
+    pub(crate) fn close(self) {
+        if let Some(firewall) = self.firewall {
+            firewall.close();
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Attachment<'a> {

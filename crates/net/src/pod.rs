@@ -229,6 +229,7 @@ pub fn tear_down(pod_dir: &Path, pod: &str, paths: &Paths) -> Vec<Error> {
             Err(error) => errors.push(error),
         }
     }
+    session.kernel.close();
     if errors.is_empty() {
         let (from, to) = (pod_dir.join(CONF_DIR), pod_dir.join(DOWN_DIR));
         let renamed = fs::rename(&from, &to).or_else(|_| {

@@ -51,6 +51,11 @@ impl Firewall {
         })
     }
 
+    /// Ends the use of the firewall after something was removed.
+    pub(crate) fn close(self) {
+        self.wire.close();
+    }
+
     /// Adds entries that belong to `owner`, all or none.
     ///
     /// # Errors

@@ -112,7 +112,7 @@ pub(super) fn table(change: &mut Transaction) {
     base_chain(change, "output", 3, DSTNAT);
     for name in ["prerouting", "output"] {
         add_rule(change, name, |rule| {
-            rule.to_this_host().end(JUMP, Some("ports"));
+            rule.for_this_host().end(JUMP, Some("ports"));
         });
     }
     base_chain(change, "postrouting", 4, SRCNAT);
