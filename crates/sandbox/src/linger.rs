@@ -13,31 +13,40 @@ use rustix::pipe::{PipeFlags, pipe_with};
 ///
 /// When no process can be made, `fd` is simply closed.
 pub fn close(fd: OwnedFd) {
-    let Ok((ready, not_yet)) = pipe_with(PipeFlags::CLOEXEC) else {
+    let (Ok((alone, not_alone)), Ok((go, not_yet))) =
+        (pipe_with(PipeFlags::CLOEXEC), pipe_with(PipeFlags::CLOEXEC))
+    else {
         return;
     };
-    let kept = fd.as_raw_fd().unsigned_abs();
+    let mut kept = [fd.as_raw_fd().unsigned_abs(), go.as_raw_fd().unsigned_abs()];
+    kept.sort_unstable();
     // SAFETY: a bare clone without flags and with no exit signal: a copy as of fork(2). The copy
     // makes system calls only, touching no lock that another thread may have held, and ends.
     let pid = unsafe { libc::syscall(libc::SYS_clone, 0_u64, 0_u64, 0_u64, 0_u64, 0_u64) };
     if pid == 0 {
-        // SAFETY: system calls on this process's own copy of the descriptor table; nothing of it
-        // is used by Rust code after, since _exit does not return.
+        let [first, second] = kept;
+        let ranges = [(0, first), (first + 1, second), (second + 1, u32::MAX)];
+        for (from, end) in ranges.into_iter().filter(|(from, end)| from < end) {
+            // SAFETY: closes descriptors of this process's own table, which no Rust code of the
+            // copy uses any more.
+            unsafe { libc::syscall(libc::SYS_close_range, from, end - 1, 0_u32) };
+        }
+        let mut nothing = [0_u8; 1];
+        // SAFETY: a read into a local buffer, and the end of the process.
         unsafe {
-            if kept > 0 {
-                libc::syscall(libc::SYS_close_range, 0_u32, kept - 1, 0_u32);
-            }
-            libc::syscall(libc::SYS_close_range, kept + 1, u32::MAX, 0_u32);
-            libc::close(fd.as_raw_fd());
+            libc::read(go.as_raw_fd(), nothing.as_mut_ptr().cast(), 1);
             libc::_exit(0);
         }
     }
-    drop(not_yet);
+    drop((not_alone, go));
     if pid > 0 {
         // Ends when the copy has closed its end: from then on it holds `fd` alone.
         let mut nothing = [0; 1];
-        let _ = rustix::io::retry_on_intr(|| rustix::io::read(&ready, &mut nothing));
+        let _ = rustix::io::retry_on_intr(|| rustix::io::read(&alone, &mut nothing));
     }
+    // Whoever closes last waits: that is to be the copy, which only now may end.
+    drop(fd);
+    drop(not_yet);
 }
 
 #[cfg(test)]
