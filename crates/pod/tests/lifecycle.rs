@@ -1,5 +1,7 @@
 //! Pods through their lives, on the real file system.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
