@@ -56,6 +56,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Builds the program and says where it is.
 fn build(root: &Path, out: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let target = std::env::var("TARGET")?;
+    let profile = match std::env::var("PROFILE")?.as_str() {
+        "release" => "stage1",
+        _ => "stage1-dev",
+    };
     let dir = out.join("stage1");
     let mut cargo = Command::new(std::env::var("CARGO")?);
     cargo
@@ -66,7 +70,7 @@ fn build(root: &Path, out: &Path) -> Result<PathBuf, Box<dyn Error>> {
             "--package",
             "stage1-native",
             "--profile",
-            "stage1",
+            profile,
         ])
         .arg("--target")
         .arg(&target)
@@ -81,7 +85,7 @@ fn build(root: &Path, out: &Path) -> Result<PathBuf, Box<dyn Error>> {
     if !status.success() {
         return Err(format!("building the stage1 program failed: {status}").into());
     }
-    Ok(dir.join(target).join("stage1").join("stage1"))
+    Ok(dir.join(target).join(profile).join("stage1"))
 }
 
 /// An ACI of the program under its entrypoints' names; the same bytes for the same program.

@@ -31,7 +31,7 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error>
     check_lock()?;
     let result = start(&args).and_then(Running::wait);
     // Also after a failure: what was made until then goes.
-    gc::clean_up(&args.uuid, args.local_config.as_deref());
+    gc::clean_up(&args.uuid, args.local_config.as_deref(), false);
     result
 }
 

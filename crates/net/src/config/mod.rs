@@ -3,9 +3,8 @@
 mod builtin;
 mod fields;
 mod load;
-mod network;
+pub(crate) mod network;
 
 pub(crate) use fields::Fields;
 pub use load::available;
-pub(crate) use network::VERSIONS;
 pub use network::{Network, PluginConf};

@@ -114,7 +114,7 @@ impl Rule<'_> {
     }
 
     /// Goes on only if the destination is one of this machine's own addresses.
-    pub(crate) fn to_this_host(&mut self) -> &mut Self {
+    pub(crate) fn for_this_host(&mut self) -> &mut Self {
         const ADDRTYPE: u32 = 3;
         const DADDR: u32 = 2;
         const RTN_LOCAL: u32 = 2;

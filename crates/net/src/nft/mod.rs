@@ -29,7 +29,7 @@ pub use element::{HostPort, Protocol};
 
 use crate::error::{Error, Result};
 use crate::rtnl::kernel;
-use wire::{Transaction, Wire};
+use wire::{Chain, Transaction, Wire};
 
 /// The table's name, in family `inet`.
 pub(crate) const TABLE: &str = "rkt";
@@ -49,6 +49,11 @@ impl Firewall {
         Ok(Self {
             wire: Wire::open().map_err(kernel("open a netfilter socket"))?,
         })
+    }
+
+    /// Ends the use of the firewall after something was removed.
+    pub(crate) fn close(self) {
+        self.wire.close();
     }
 
     /// Adds entries that belong to `owner`, all or none.
@@ -83,30 +88,65 @@ impl Firewall {
         Err(failed()(Errno::BUSY))
     }
 
-    /// Removes entries; those that are gone already are no error.
+    /// Removes entries, the chains that only they used, and the table with the last; entries that
+    /// are gone already are no error.
     pub(crate) fn remove(&mut self, entries: &[Entry]) -> Result<()> {
-        let mut change = Transaction::new();
-        element::delete(&mut change, entries);
-        match self.wire.commit(change) {
-            Ok(()) => {}
-            Err(refusal) if refusal.errno == Errno::NOENT => self.remove_singly(entries)?,
-            Err(refusal) => return Err(kernel("remove netfilter rules of the pod")(refusal.errno)),
-        }
-        self.remove_unused()
-    }
-
-    fn remove_singly(&mut self, entries: &[Entry]) -> Result<()> {
-        for entry in entries {
-            let mut change = Transaction::new();
-            element::delete(&mut change, std::slice::from_ref(entry));
-            match self.wire.commit(change) {
-                Err(refusal) if refusal.errno != Errno::NOENT => {
-                    return Err(kernel("remove a netfilter rule of the pod")(refusal.errno));
+        let failed = || kernel("remove netfilter rules of the pod");
+        let mut present = entries.to_vec();
+        for _ in 0..TRIES {
+            let generation = self.wire.generation().map_err(failed())?;
+            let chains = self.wire.chains(TABLE).map_err(failed())?;
+            let change = Self::removal(generation, &chains, &present);
+            let Err(refusal) = self.wire.commit(change) else {
+                return Ok(());
+            };
+            match refusal.errno {
+                // Something is gone already: go by what the kernel has.
+                Errno::NOENT => {
+                    let all = self.owned(|_| true)?;
+                    present.retain(|entry| all.contains(entry));
                 }
-                _ => {}
+                Errno::RESTART | Errno::AGAIN | Errno::INTR | Errno::BUSY => {}
+                errno => return Err(failed()(errno)),
             }
         }
-        Ok(())
+        // Many others are busy: leave the clearing up to the last of them.
+        let mut change = Transaction::new();
+        element::delete(&mut change, &present);
+        self.wire
+            .commit(change)
+            .map_err(|refusal| failed()(refusal.errno))
+    }
+
+    /// The removal of entries and of what is unused after it, in one transaction: each one costs
+    /// a grace period of the kernel later on.
+    fn removal(generation: u32, chains: &[Chain], entries: &[Entry]) -> Transaction {
+        let mut change = Transaction::at(generation);
+        let subnets = || {
+            chains
+                .iter()
+                .filter(|chain| skeleton::is_subnet(&chain.name))
+        };
+        let unused = |chain: &&Chain| {
+            let jumps = entries
+                .iter()
+                .filter(|entry| entry.chain().as_ref() == Some(&chain.name));
+            skeleton::is_unused(chain, jumps.count())
+        };
+        if chains.is_empty() {
+            return change;
+        }
+        // First of all and in any case: where an entry is gone already, the transaction fails,
+        // and what seems unused without it may be used by another pod.
+        element::delete(&mut change, entries);
+        if subnets().all(|chain| unused(&chain)) {
+            skeleton::delete_table(&mut change);
+            return change;
+        }
+        for chain in subnets().filter(unused) {
+            skeleton::delete_chain(&mut change, &chain.name);
+        }
+        change
     }
 
     /// Everything whose owner `is_owner` accepts, as found in the kernel.
@@ -116,42 +156,6 @@ impl Firewall {
             found.extend(element::list(&mut self.wire, map, &is_owner)?);
         }
         Ok(found)
-    }
-
-    /// Removes the chains of subnets that no pod uses any more, and the table with the last.
-    pub(crate) fn remove_unused(&mut self) -> Result<()> {
-        let failed = || kernel("remove unused netfilter rules");
-        for _ in 0..TRIES {
-            let generation = self.wire.generation().map_err(failed())?;
-            let chains = self.wire.chains(TABLE).map_err(failed())?;
-            let subnets = || {
-                chains
-                    .iter()
-                    .filter(|chain| skeleton::is_subnet(&chain.name))
-            };
-            let unused: Vec<_> = subnets()
-                .filter(|chain| skeleton::is_unused(chain))
-                .collect();
-            let last = !chains.is_empty() && unused.len() == subnets().count();
-            if unused.is_empty() && !last {
-                return Ok(());
-            }
-            let mut change = Transaction::at(generation);
-            if last {
-                skeleton::delete_table(&mut change);
-            } else {
-                unused
-                    .iter()
-                    .for_each(|chain| skeleton::delete_chain(&mut change, &chain.name));
-            }
-            match self.wire.commit(change).map_err(|refusal| refusal.errno) {
-                Ok(()) => return Ok(()),
-                Err(Errno::RESTART | Errno::AGAIN | Errno::INTR | Errno::BUSY | Errno::NOENT) => {}
-                Err(errno) => return Err(failed()(errno)),
-            }
-        }
-        // Others are busy with the table: the last of them to go takes it away.
-        Ok(())
     }
 }
 

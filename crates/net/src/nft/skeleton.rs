@@ -112,7 +112,7 @@ pub(super) fn table(change: &mut Transaction) {
     base_chain(change, "output", 3, DSTNAT);
     for name in ["prerouting", "output"] {
         add_rule(change, name, |rule| {
-            rule.to_this_host().end(JUMP, Some("ports"));
+            rule.for_this_host().end(JUMP, Some("ports"));
         });
     }
     base_chain(change, "postrouting", 4, SRCNAT);
@@ -154,8 +154,8 @@ pub(super) fn subnets(change: &mut Transaction, entries: &[Entry], present: &[Ch
 }
 
 /// Rules of [`masquerade_rules`] and [`back_rules`].
-const MASQUERADE_RULES: u32 = 3;
-const BACK_RULES: u32 = 2;
+const MASQUERADE_RULES: usize = 3;
+const BACK_RULES: usize = 2;
 
 /// To the subnet itself and to groups a pod speaks with its own address, else with the host's.
 fn masquerade_rules(change: &mut Transaction, chain: &str, pod: Cidr) {
@@ -204,14 +204,15 @@ pub(super) fn is_subnet(chain: &str) -> bool {
     chain.starts_with("masq-") || chain.starts_with("back-")
 }
 
-/// Whether nothing jumps to a subnet's chain: all its uses are its own rules.
-pub(super) fn is_unused(chain: &Chain) -> bool {
-    chain.uses
-        <= if chain.name.starts_with("masq-") {
-            MASQUERADE_RULES
-        } else {
-            BACK_RULES
-        }
+/// Whether nothing but `jumps` elements, about to go, jumps to a subnet's chain: all its other uses
+/// are its own rules.
+pub(super) fn is_unused(chain: &Chain, jumps: usize) -> bool {
+    let rules = if chain.name.starts_with("masq-") {
+        MASQUERADE_RULES
+    } else {
+        BACK_RULES
+    };
+    usize::try_from(chain.uses).is_ok_and(|uses| uses <= rules + jumps)
 }
 
 /// Removes a chain with its rules; `EBUSY` while an element jumps to it.

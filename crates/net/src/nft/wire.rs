@@ -81,6 +81,11 @@ impl Wire {
         })
     }
 
+    /// Closes the socket without waiting for removed rules to be out of use.
+    pub(crate) fn close(self) {
+        sandbox::linger::close(self.socket.into_fd());
+    }
+
     /// Commits a transaction; the first refusal is the error and then nothing was changed.
     pub(crate) fn commit(&mut self, mut change: Transaction) -> Result<(), Refusal> {
         if change.len() == 1 {

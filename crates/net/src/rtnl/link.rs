@@ -39,6 +39,7 @@ const BRIDGE_VLAN_INFO_UNTAGGED: u16 = 4;
 const AF_BRIDGE: u8 = 7;
 
 pub(crate) const IFF_UP: u32 = 0x1;
+pub(crate) const IFF_RUNNING: u32 = 0x40;
 pub(crate) const IFF_PROMISC: u32 = 0x100;
 pub(crate) const IFF_ALLMULTI: u32 = 0x200;
 
