@@ -77,14 +77,18 @@ impl Images {
             Reference::File(path) if policy != PullPolicy::Never => {
                 self.import_file(path, context.insecure.image)
             }
-            _ => self.lookup(text),
+            stored => self.stored(stored),
         }
         .doing_with(problem)
     }
 
     /// An image of the store, by its ID, the beginning of one, or its name.
     pub(crate) fn lookup(&self, text: &str) -> Result<ImageId, Failure> {
-        match Reference::parse(text)? {
+        self.stored(Reference::parse(text)?)
+    }
+
+    fn stored(&self, reference: Reference<'_>) -> Result<ImageId, Failure> {
+        match reference {
             Reference::Hash(prefix) => self.by_hash(prefix),
             Reference::Name(name) => self.by_name(name),
             Reference::File(path) => Err(Failure::new(format!(
@@ -152,8 +156,16 @@ impl Images {
     /// The image's tree, rendered now if it was not before.
     pub(crate) fn render(&self, id: &ImageId) -> Result<Rendered, Failure> {
         let problem = || format!("cannot render image {id}");
-        let tree = self.store.tree(id).doing_with(problem)?;
         let manifest = self.store.manifest(id).doing_with(problem)?;
+        // The usual case, an image without dependencies that was rendered before, is one look.
+        let alone = match manifest.dependencies.is_empty() {
+            true => self.store.tree_alone(id),
+            false => None,
+        };
+        let tree = match alone {
+            Some(tree) => tree,
+            None => self.store.tree(id).doing_with(problem)?,
+        };
         self.store.touch(id);
         Ok(Rendered {
             id: Hash::parse(id.as_str()).doing_with(problem)?,
