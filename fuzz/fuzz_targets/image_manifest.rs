@@ -1,0 +1,14 @@
+//! Any bytes as an image manifest: refused, or written back to the same manifest.
+#![no_main]
+
+use appc::ImageManifest;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(manifest) = ImageManifest::parse(bytes) {
+        let written = manifest.to_json();
+        let again = ImageManifest::parse(&written).expect("what was written is valid");
+        assert_eq!(manifest, again);
+        assert_eq!(written, again.to_json());
+    }
+});
