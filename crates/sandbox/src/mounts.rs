@@ -129,6 +129,21 @@ pub fn restrict(mount: impl AsFd, attr: Attr, recursive: bool) -> Result<(), Err
     )
 }
 
+/// Takes restrictions off a mount.
+///
+/// # Errors
+/// As mount_setattr(2); restrictions from a more privileged user namespace stay.
+pub fn relax(mount: impl AsFd, attr: Attr) -> Result<(), Errno> {
+    set_attr(
+        mount,
+        MountAttr {
+            attr_clr: attr.bits(),
+            ..MountAttr::default()
+        },
+        false,
+    )
+}
+
 /// Sets how mounts propagate, for a mount or a whole tree of mounts.
 ///
 /// # Errors

@@ -18,6 +18,9 @@ pub struct Received {
     pub signal: i32,
     /// The sender in this process's pid namespace; 0 for the kernel and for senders outside.
     pub sender: u32,
+    /// The kernel made it, for the terminal's keys for instance, which reach the whole foreground
+    /// process group.
+    pub from_kernel: bool,
 }
 
 impl SignalFd {
@@ -52,10 +55,11 @@ impl SignalFd {
                 let word = |at: usize| {
                     u32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]])
                 };
-                // ssi_signo is the first word, ssi_pid the fourth (signalfd(2)).
+                // ssi_signo is the first word, ssi_code the third, ssi_pid the fourth (signalfd(2)).
                 Ok(Some(Received {
                     signal: word(0) as i32,
                     sender: word(12),
+                    from_kernel: word(8) as i32 == libc::SI_KERNEL,
                 }))
             }
             Ok(_) => Err(Errno::IO),
@@ -120,5 +124,17 @@ pub fn forward(pidfd: impl AsFd, signal: i32) -> Result<(), Errno> {
             Errno::SRCH => Ok(()),
             errno => Err(errno),
         },
+    }
+}
+
+/// Signals every process of the pid namespace but the caller, which must be its PID 1.
+///
+/// # Errors
+/// As kill(2).
+pub fn send_all(signal: Signal) -> Result<(), Errno> {
+    // SAFETY: kill(2) has no memory arguments.
+    match unsafe { libc::kill(-1, signal.as_raw()) } {
+        0 => Ok(()),
+        _ => Err(last_errno()),
     }
 }

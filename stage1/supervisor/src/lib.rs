@@ -1,1 +1,19 @@
-//! supervisor: see the README's map of the tree.
+//! PID 1 of a pod: starts the apps, passes their output on, reaps, stops, reports.
+//!
+//! One thread and one poll loop, since there is one supervisor in every pod. What to do is decided
+//! before it starts, in a [`PodPlan`]; it only carries the plan out.
+
+mod app;
+mod output;
+mod plan;
+mod pod;
+mod status;
+mod supervise;
+pub mod terminal;
+
+pub use app::identity::{Identity, become_user};
+pub use app::users::{User, Users};
+pub use app::{environment, launch};
+pub use plan::{AppPlan, MountPlan, Operation, PodPlan, Security, VolumePlan};
+pub use pod::{Links, run};
+pub use supervise::{FAILED_TO_START, KILLED_BY_SIGNAL};

@@ -31,10 +31,7 @@ pub struct Limits {
 
 /// The cgroup of a pod.
 #[derive(Debug)]
-pub struct PodCgroup {
-    tree: Tree,
-    name: String,
-}
+pub struct PodCgroup(Tree);
 
 #[derive(Debug)]
 enum Tree {
@@ -52,36 +49,68 @@ enum App {
     V2(std::os::fd::OwnedFd),
 }
 
-impl PodCgroup {
-    /// Makes the pod's cgroup. `name` is one path component.
+/// Where a pod's cgroup will be.
+#[derive(Debug)]
+pub struct Location {
+    /// The path in the hierarchy that systemd tracks.
+    path: PathBuf,
+    /// Controllers and directory in every hierarchy; version 2 has one, without controllers.
+    places: Vec<(String, PathBuf)>,
+    v2: bool,
+}
+
+impl Location {
+    /// Finds the place for the cgroup `name`, one path component, of a pod started by this
+    /// process.
     ///
     /// # Errors
-    /// Cgroups that are not mounted, or not writable.
-    pub fn create(name: &str) -> Result<Self, Error> {
-        let own =
-            std::fs::read_to_string("/proc/self/cgroup").context("read", "/proc/self/cgroup")?;
-        let tree = if is_v2()? {
-            Tree::V2(v2::Subtree::create(v2::own_path(&own), name)?)
-        } else {
-            Tree::V1(v1::Hierarchies::create(&own, name)?)
-        };
+    /// Cgroups that are not mounted.
+    pub fn find(name: &str) -> Result<Self, Error> {
+        let file = "/proc/self/cgroup";
+        let own = std::fs::read_to_string(file).context("read", file)?;
+        if is_v2()? {
+            let path = v2::parent_for(&own)?.join(name);
+            let places = vec![(String::new(), v2::below_mount(&path))];
+            return Ok(Self {
+                path,
+                places,
+                v2: true,
+            });
+        }
+        let path = v1::tracked_path(&own).join(name);
         Ok(Self {
-            tree,
-            name: name.to_owned(),
+            path,
+            places: v1::places(&own, name),
+            v2: false,
         })
     }
 
-    /// Path of the pod's cgroup in the hierarchy that systemd tracks, for the `subcgroup` file.
-    pub fn path(&self) -> PathBuf {
-        match &self.tree {
-            Tree::V1(hierarchies) => hierarchies.tracked_path(&self.name),
-            Tree::V2(subtree) => subtree.path().to_owned(),
-        }
+    /// The path in the hierarchy that systemd tracks, for the `subcgroup` file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directories that [`remove`] removes.
+    pub fn directories(&self) -> impl Iterator<Item = &Path> {
+        self.places.iter().map(|(_, path)| path.as_path())
+    }
+}
+
+impl PodCgroup {
+    /// Makes the pod's cgroup.
+    ///
+    /// # Errors
+    /// Cgroups that are not writable.
+    pub fn create(location: &Location) -> Result<Self, Error> {
+        Ok(Self(match location.v2 {
+            true => Tree::V2(v2::Subtree::create(&location.path)?),
+            false => Tree::V1(v1::Hierarchies::create(&location.places)?),
+        }))
     }
 
     /// On version 2, the cgroup that the pod's supervisor is cloned into.
     pub fn supervisor(&self) -> Option<BorrowedFd<'_>> {
-        match &self.tree {
+        match &self.0 {
             Tree::V1(_) => None,
             Tree::V2(subtree) => Some(subtree.supervisor()),
         }
@@ -95,7 +124,7 @@ impl PodCgroup {
     /// # Errors
     /// As write(2) to `cgroup.procs`.
     pub fn join(&self, pid: Pid) -> Result<(), Error> {
-        match &self.tree {
+        match &self.0 {
             Tree::V1(hierarchies) => hierarchies.join(pid),
             Tree::V2(_) => Ok(()),
         }
@@ -106,18 +135,10 @@ impl PodCgroup {
     /// # Errors
     /// A limit that cannot be set, as its controller is missing.
     pub fn app(&self, name: &str, limits: &Limits) -> Result<AppCgroup, Error> {
-        Ok(AppCgroup(match &self.tree {
+        Ok(AppCgroup(match &self.0 {
             Tree::V1(hierarchies) => App::V1(hierarchies.app(name, limits)?),
             Tree::V2(subtree) => App::V2(subtree.app(name, limits)?),
         }))
-    }
-
-    /// Removes the cgroups. All processes in them must have ended.
-    ///
-    /// # Errors
-    /// As rmdir(2); cgroups that are gone already are no error.
-    pub fn remove(self) -> Result<(), Error> {
-        remove(&self.path())
     }
 }
 
@@ -143,29 +164,40 @@ impl AppCgroup {
     }
 }
 
-/// Removes the cgroups at `path` (as [`PodCgroup::path`] gave it) from every hierarchy, children
-/// first. What is gone already is no error.
+/// Moves the calling process into the cgroups of another.
 ///
 /// # Errors
-/// As rmdir(2), `EBUSY` while a process is left.
-pub fn remove(path: &Path) -> Result<(), Error> {
-    let relative = path.strip_prefix("/").unwrap_or(path);
-    // Never the root of a hierarchy, nor a place outside it.
-    if !relative
-        .components()
-        .all(|c| matches!(c, std::path::Component::Normal(_)))
-        || relative.as_os_str().is_empty()
-    {
-        return Err(rustix::io::Errno::INVAL).context("remove cgroup", path.display());
+/// As write(2) to `cgroup.procs`.
+pub fn join_those_of(pid: Pid) -> Result<(), Error> {
+    let file = format!("/proc/{}/cgroup", pid.as_raw_nonzero());
+    let cgroups = std::fs::read_to_string(&file).context("read", &file)?;
+    let places = if is_v2()? {
+        vec![v2::place_of(&cgroups)]
+    } else {
+        v1::places_of(&cgroups)
+    };
+    for place in places {
+        let procs = place.join("cgroup.procs");
+        std::fs::write(&procs, "0").context("join", procs.display())?;
     }
-    if is_v2()? {
-        return remove_tree(&Path::new(MOUNT).join(relative));
+    Ok(())
+}
+
+/// Removes a cgroup and those below it, children first; `directory` is one that
+/// [`Location::directories`] gave. One that is gone already is no error.
+///
+/// # Errors
+/// As rmdir(2), `EBUSY` while a process is left; `EINVAL` for a directory outside the hierarchies.
+pub fn remove(directory: &Path) -> Result<(), Error> {
+    use std::path::Component;
+    let inside = directory.strip_prefix(MOUNT).is_ok_and(|relative| {
+        let mut components = relative.components();
+        relative.components().count() > 0 && components.all(|c| matches!(c, Component::Normal(_)))
+    });
+    if !inside {
+        return Err(rustix::io::Errno::INVAL).context("remove cgroup", directory.display());
     }
-    let mut result = Ok(());
-    for hierarchy in v1::mounted()? {
-        result = result.and(remove_tree(&hierarchy.join(relative)));
-    }
-    result
+    remove_tree(directory)
 }
 
 fn remove_tree(dir: &Path) -> Result<(), Error> {

@@ -29,8 +29,6 @@ pub(super) struct Hierarchies(Vec<Hierarchy>);
 struct Hierarchy {
     /// As `/proc/self/cgroup` lists them: one, or several mounted together.
     controllers: String,
-    /// The caller's path in the hierarchy.
-    caller: PathBuf,
     dir: OwnedFd,
     procs: OwnedFd,
 }
@@ -52,37 +50,50 @@ fn mount_of(controllers: &str) -> PathBuf {
     Path::new(MOUNT).join(controllers.strip_prefix("name=").unwrap_or(controllers))
 }
 
-/// Directories of all hierarchies that pods join.
-pub(super) fn mounted() -> Result<Vec<PathBuf>, Error> {
-    let own = std::fs::read_to_string("/proc/self/cgroup").context("read", "/proc/self/cgroup")?;
-    Ok(lines(&own)
+/// The caller's path in the hierarchy that systemd tracks, or in another where there is none.
+pub(super) fn tracked_path(own: &str) -> PathBuf {
+    let tracked = lines(own).find(|(c, _)| *c == "name=systemd");
+    let any = || lines(own).find(|(c, _)| joined(c));
+    PathBuf::from(tracked.or_else(any).map_or("/", |(_, path)| path))
+}
+
+/// Directories of a process's cgroups, from its `/proc/PID/cgroup`.
+pub(super) fn places_of(cgroups: &str) -> Vec<PathBuf> {
+    lines(cgroups)
         .filter(|(c, _)| joined(c))
-        .map(|(c, _)| mount_of(c))
-        .collect())
+        .map(|(c, path)| below(&mount_of(c), Path::new(path)))
+        .filter(|place| place.is_dir())
+        .collect()
+}
+
+fn below(mount: &Path, path: &Path) -> PathBuf {
+    mount.join(path.strip_prefix("/").unwrap_or(path))
 }
 
 fn joined(controllers: &str) -> bool {
     controllers.split(',').any(|c| JOINED.contains(&c))
 }
 
+/// The pod's directories: controllers and path, from the caller's `/proc/self/cgroup`. In every
+/// hierarchy the pod stays below its caller, and so under the caller's limits.
+pub(super) fn places(own: &str, name: &str) -> Vec<(String, PathBuf)> {
+    lines(own)
+        .filter(|(c, _)| joined(c))
+        .map(|(c, caller)| (c.to_owned(), mount_of(c), caller))
+        // A hierarchy the kernel has but nobody mounted cannot be used.
+        .filter(|(_, mount, _)| mount.is_dir())
+        .map(|(c, mount, caller)| (c, below(&mount, Path::new(caller)).join(name)))
+        .collect()
+}
+
 impl Hierarchies {
-    pub(super) fn create(own: &str, name: &str) -> Result<Self, Error> {
-        let mut hierarchies = Vec::with_capacity(JOINED.len());
-        for (controllers, caller) in lines(own).filter(|(c, _)| joined(c)) {
-            let mount = mount_of(controllers);
-            // A hierarchy the kernel has but nobody mounted cannot be used.
-            if !mount.is_dir() {
-                continue;
-            }
-            // All pods of a host go under the tracked hierarchy's caller path where it exists.
-            let caller = Path::new(caller);
-            let parent = mount.join(caller.strip_prefix("/").unwrap_or(caller));
-            let dir = make(CWD, &parent.join(name))?;
-            let procs = open_procs(dir.as_fd(), name)?;
-            let controllers = controllers.to_owned();
+    pub(super) fn create(places: &[(String, PathBuf)]) -> Result<Self, Error> {
+        let mut hierarchies = Vec::with_capacity(places.len());
+        for (controllers, path) in places {
+            let dir = make(CWD, path)?;
+            let procs = open_procs(dir.as_fd(), path)?;
             hierarchies.push(Hierarchy {
-                controllers,
-                caller: caller.to_owned(),
+                controllers: controllers.clone(),
                 dir,
                 procs,
             });
@@ -112,15 +123,6 @@ impl Hierarchies {
         Ok(())
     }
 
-    pub(super) fn tracked_path(&self, name: &str) -> PathBuf {
-        let tracked = self
-            .0
-            .iter()
-            .find(|h| h.has("name=systemd"))
-            .or(self.0.first());
-        tracked.map_or_else(|| Path::new("/").join(name), |h| h.caller.join(name))
-    }
-
     pub(super) fn join(&self, pid: Pid) -> Result<(), Error> {
         self.0.iter().try_for_each(|h| write_pid(&h.procs, pid))
     }
@@ -137,7 +139,7 @@ impl Hierarchies {
             if hierarchy.has("cpu") {
                 limit_cpu(&dir, limits)?;
             }
-            procs.push(open_procs(dir.as_fd(), name)?);
+            procs.push(open_procs(dir.as_fd(), Path::new(name))?);
         }
         self.refuse_unenforceable(limits)?;
         Ok(procs)
@@ -208,12 +210,12 @@ fn make(parent: impl AsFd, path: &Path) -> Result<OwnedFd, Error> {
     openat(parent, path, flags, Mode::empty()).context("open cgroup", path.display())
 }
 
-fn open_procs(dir: impl AsFd, name: &str) -> Result<OwnedFd, Error> {
+fn open_procs(dir: impl AsFd, path: &Path) -> Result<OwnedFd, Error> {
     openat(
         dir,
         "cgroup.procs",
         OFlags::WRONLY | OFlags::CLOEXEC,
         Mode::empty(),
     )
-    .context("open cgroup.procs of", name)
+    .context("open cgroup.procs of", path.display())
 }

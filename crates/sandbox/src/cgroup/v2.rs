@@ -21,35 +21,28 @@ const MACHINE_SLICE: &str = "/machine.slice";
 /// The pod's subtree.
 #[derive(Debug)]
 pub(super) struct Subtree {
-    path: PathBuf,
     dir: OwnedFd,
     supervisor: OwnedFd,
 }
 
-/// The caller's path, from `/proc/self/cgroup`.
-pub(super) fn own_path(own: &str) -> &str {
+/// Directory of a process's cgroup, from its `/proc/PID/cgroup`.
+pub(super) fn place_of(cgroups: &str) -> PathBuf {
+    below_mount(Path::new(own_path(cgroups)))
+}
+
+fn own_path(own: &str) -> &str {
     own.lines()
         .find_map(|line| line.strip_prefix("0::"))
         .unwrap_or("/")
 }
 
 impl Subtree {
-    pub(super) fn create(caller: &str, name: &str) -> Result<Self, Error> {
-        let parent = parent_for(Path::new(caller))?;
-        let path = parent.join(name);
-        let dir = make(CWD, &below_mount(&path))?;
+    pub(super) fn create(path: &Path) -> Result<Self, Error> {
+        let dir = make(CWD, &below_mount(path))?;
         enable(dir.as_fd());
         super::devices_bpf::restrict(dir.as_fd())?;
         let supervisor = make(dir.as_fd(), Path::new(SUPERVISOR))?;
-        Ok(Self {
-            path,
-            dir,
-            supervisor,
-        })
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+        Ok(Self { dir, supervisor })
     }
 
     pub(super) fn supervisor(&self) -> BorrowedFd<'_> {
@@ -86,8 +79,10 @@ fn weight(shares: u64) -> u64 {
     1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
 }
 
-/// The cgroup to make the pod's in: the caller's, if it can hand controllers down.
-fn parent_for(caller: &Path) -> Result<PathBuf, Error> {
+/// The cgroup to make the pod's in: the caller's (from `/proc/self/cgroup`), if it can hand
+/// controllers down.
+pub(super) fn parent_for(own: &str) -> Result<PathBuf, Error> {
+    let caller = Path::new(own_path(own));
     let dir = open(&below_mount(caller))?;
     if enable(dir.as_fd()) || (alone_in(dir.as_fd()) && step_down(dir.as_fd())) {
         return Ok(caller.to_owned());
@@ -135,7 +130,7 @@ fn step_down(dir: BorrowedFd<'_>) -> bool {
     leaf.is_ok_and(|leaf| set(leaf.as_fd(), "cgroup.procs", "0").is_ok()) && enable(dir)
 }
 
-fn below_mount(path: &Path) -> PathBuf {
+pub(super) fn below_mount(path: &Path) -> PathBuf {
     Path::new(MOUNT).join(path.strip_prefix("/").unwrap_or(path))
 }
 

@@ -14,6 +14,13 @@ use rustix::io::Errno;
 
 use crate::clone::last_errno;
 
+/// Number of an error by its name, such as `EPERM`.
+pub fn errno_number(name: &str) -> Option<u16> {
+    (1..=133)
+        .find(|&n| syscalls::Errno::new(n).name() == Some(name))
+        .map(|n| n as u16)
+}
+
 /// A finished filter: BPF instructions as the kernel reads them, 8 bytes each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program(Vec<u8>);

@@ -1,0 +1,44 @@
+//! The gc entrypoint: takes away what a pod may have left outside its directory, also after its
+//! main process was killed. The run entrypoint ends with the same steps.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use stage1_abi::GcArgs;
+
+use crate::error::Error;
+use crate::network;
+
+/// In the pod directory: the pod's cgroup directories, one a line.
+pub(crate) const CGROUPS: &str = "cgroups";
+
+/// Cleans up after the exited pod in the working directory.
+pub(crate) fn gc(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error> {
+    let args = GcArgs::parse(args)?;
+    Ok(match clean_up(&args.uuid, args.local_config.as_deref()) {
+        true => 0,
+        false => crate::FAILURE,
+    })
+}
+
+/// Removes networks and cgroups; tells what could not be removed and goes on. Whether all went.
+pub(crate) fn clean_up(uuid: &str, local_config: Option<&Path>) -> bool {
+    let mut errors = network::tear_down(uuid, local_config);
+    errors.extend(remove_cgroups());
+    for error in &errors {
+        eprintln!("rkt: pod {uuid}: {error}");
+    }
+    errors.is_empty()
+}
+
+fn remove_cgroups() -> Vec<String> {
+    let Ok(directories) = std::fs::read_to_string(CGROUPS) else {
+        return Vec::new();
+    };
+    let removed = directories
+        .lines()
+        .map(|d| sandbox::cgroup::remove(Path::new(d)));
+    removed
+        .filter_map(|result| result.err().map(|e| e.to_string()))
+        .collect()
+}

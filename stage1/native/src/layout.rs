@@ -1,0 +1,191 @@
+//! The file system every app gets, as a list of operations (App Container OS specification, and
+//! rkt's capabilities guide for what is hidden and what is read-only).
+
+use std::path::{Path, PathBuf};
+
+use stage1_abi::{FileMode, RunArgs, path};
+use supervisor::{MountPlan, Operation};
+
+/// Nobody in a pod has business there; missing ones are passed over.
+const INACCESSIBLE: [&str; 18] = [
+    "/proc/acpi",
+    "/proc/config.gz",
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/kmem",
+    "/proc/latency_stats",
+    "/proc/mem",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/fs",
+    "/sys/hypervisor",
+    "/sys/module",
+    "/sys/power",
+];
+
+/// Reading is fine, writing would reach the host.
+const READ_ONLY: [&str; 6] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+    "/proc/asound",
+];
+
+/// Directories that programs count on.
+const DIRECTORIES: [(&str, u32); 3] = [("/tmp", 0o1777), ("/run", 0o755), ("/var/tmp", 0o1777)];
+
+/// What the layout of an app depends on.
+#[derive(Debug)]
+pub(crate) struct Wishes<'a> {
+    pub(crate) args: &'a RunArgs,
+    pub(crate) hostname: &'a str,
+    pub(crate) mounts: Vec<MountPlan>,
+    pub(crate) root_read_only: bool,
+    /// The pod has a network stack of its own, whose settings are the apps' to change.
+    pub(crate) own_network: bool,
+    /// Networks gave the pod a resolv.conf.
+    pub(crate) resolv_conf: bool,
+}
+
+/// The operations, in the order they must happen.
+pub(crate) fn operations(wishes: Wishes<'_>) -> Vec<Operation> {
+    let protected = !wishes.args.insecure.disable_paths;
+    let mut list: Vec<Operation> = vec![
+        Operation::Proc,
+        Operation::Sysfs {
+            read_only: protected,
+        },
+        Operation::Devices,
+    ];
+    let covered = |path: &str| wishes.mounts.iter().any(|m| m.target == Path::new(path));
+    for (path, mode) in DIRECTORIES
+        .into_iter()
+        .filter(|(path, _)| *path != "/var/tmp")
+    {
+        list.push(Operation::Directory(path.into(), mode));
+    }
+    if protected {
+        protect(&mut list, wishes.own_network);
+    }
+    names(&mut list, &wishes);
+    list.retain(|operation| !matches!(operation, Operation::Proc if covered("/proc")));
+    list.extend(sorted(wishes.mounts).into_iter().map(Operation::Volume));
+    if wishes.root_read_only {
+        list.push(Operation::RootReadOnly);
+    }
+    list
+}
+
+fn protect(list: &mut Vec<Operation>, own_network: bool) {
+    list.extend(READ_ONLY.map(|path| Operation::ReadOnly(path.into())));
+    if own_network {
+        list.push(Operation::Writable("/proc/sys/net".into()));
+    }
+    list.extend(INACCESSIBLE.map(|path| Operation::Inaccessible(path.into())));
+}
+
+/// Host name, hosts and resolver (networking-dns, stage1 interface version 4).
+fn names(list: &mut Vec<Operation>, wishes: &Wishes<'_>) {
+    list.push(Operation::BindWithin {
+        source: "/proc/sys/kernel/hostname".into(),
+        target: "/etc/hostname".into(),
+    });
+    let stage1 = |source: &str, target: &str| Operation::BindFromStage1 {
+        source: Path::new("/").join(source),
+        target: target.into(),
+    };
+    match wishes.args.dns_conf_mode.resolv {
+        FileMode::None => {}
+        FileMode::Default if !wishes.resolv_conf => {}
+        _ => list.push(stage1(path::RESOLV_CONF, "/etc/resolv.conf")),
+    }
+    match wishes.args.dns_conf_mode.hosts {
+        FileMode::Host | FileMode::Stage0 => list.push(stage1(path::HOSTS, "/etc/hosts")),
+        FileMode::None | FileMode::Default => {
+            let text = format!(
+                "127.0.0.1\tlocalhost localhost.localdomain {}\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+                wishes.hostname
+            );
+            list.push(Operation::File("/etc/hosts".into(), text));
+        }
+    }
+}
+
+/// Mounts on a path come before mounts below it.
+fn sorted(mut mounts: Vec<MountPlan>) -> Vec<MountPlan> {
+    mounts.sort_by_key(|mount| mount.target.components().count());
+    mounts
+}
+
+/// Where the volume of this name is gathered, below the stage1 root file system.
+pub(crate) fn gathered(volume: &str) -> PathBuf {
+    Path::new("/rkt/volumes").join(volume)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wishes(args: &RunArgs) -> Wishes<'_> {
+        Wishes {
+            args,
+            hostname: "h",
+            mounts: ["/a/b", "/a"]
+                .map(|t| MountPlan {
+                    volume: "/v".into(),
+                    target: t.into(),
+                    read_only: false,
+                    recursive: true,
+                })
+                .into(),
+            root_read_only: true,
+            own_network: true,
+            resolv_conf: false,
+        }
+    }
+
+    #[test]
+    fn volumes_come_parents_first_and_the_root_is_closed_last() {
+        let args = RunArgs::default();
+        let list = operations(wishes(&args));
+        let targets: Vec<_> = list
+            .iter()
+            .filter_map(|o| match o {
+                Operation::Volume(mount) => mount.target.to_str(),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(targets, ["/a", "/a/b"]);
+        assert_eq!(list.last(), Some(&Operation::RootReadOnly));
+        let position = |path: &str| {
+            list.iter()
+                .position(|o| *o == Operation::ReadOnly(path.into()))
+        };
+        assert!(
+            position("/proc/sys")
+                < list
+                    .iter()
+                    .position(|o| *o == Operation::Writable("/proc/sys/net".into()))
+        );
+    }
+
+    #[test]
+    fn unprotected_paths_stay_as_they_are() {
+        let mut args = RunArgs::default();
+        args.insecure.disable_paths = true;
+        let list = operations(wishes(&args));
+        assert!(
+            !list
+                .iter()
+                .any(|o| matches!(o, Operation::Inaccessible(_) | Operation::ReadOnly(_)))
+        );
+        assert!(list.contains(&Operation::Sysfs { read_only: false }));
+    }
+}

@@ -1,0 +1,243 @@
+//! The run entrypoint: the pod's main process. It makes what lives outside the pod (cgroups,
+//! networks), clones the supervisor, keeps the pod's lock, passes signals in and the exit status
+//! out, and takes away what it made.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
+use sandbox::Context;
+use sandbox::cgroup::{Location, PodCgroup};
+use sandbox::clone::{Child, Cloned, Namespaces, clone};
+use sandbox::signals::{self, SignalFd};
+use stage1_abi::{RunArgs, env, path};
+use supervisor::terminal::Mode;
+use supervisor::{KILLED_BY_SIGNAL, Links, PodPlan};
+
+use crate::error::Error;
+use crate::network::Network;
+use crate::{FAILURE, gc, manifest, plan};
+
+/// Signals that end a pod when they reach its main process.
+const ENDING: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
+
+/// Runs the pod in the working directory to its end.
+pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error> {
+    let args = RunArgs::parse(args)?;
+    check_lock()?;
+    let result = start(&args).and_then(Running::wait);
+    // Also after a failure: what was made until then goes.
+    gc::clean_up(&args.uuid, args.local_config.as_deref());
+    result
+}
+
+/// A pod whose apps were let go.
+struct Running {
+    supervisor: Child,
+    signals: SignalFd,
+    /// The terminal's mode while the pod runs.
+    _mode: Option<Mode>,
+}
+
+fn start(args: &RunArgs) -> Result<Running, Error> {
+    let pod = manifest::pod()?;
+    let network = Network::plan(args)?;
+    let cgroup = make_cgroup(&args.uuid)?;
+    let own_network = !matches!(network, Network::Host);
+    let plan = plan::pod(args, &pod, own_network, |app, limits| match &cgroup {
+        Some(cgroup) => cgroup.app(app, limits).map(Some),
+        None => Ok(None),
+    })?;
+    let namespace = network.namespace()?;
+    let mode = if args.interactive {
+        Mode::raw()
+    } else {
+        Mode::unbuffered()
+    };
+    let signals = SignalFd::block_all().context("block", "signals")?;
+    let (go_read, go) = pipe_with(PipeFlags::CLOEXEC).context("make", "a pipe")?;
+    let links = Links {
+        go: go_read,
+        watch_input: mode.is_some() && !args.interactive,
+    };
+    let into = cgroup.as_ref().and_then(PodCgroup::supervisor);
+    let supervisor = clone_supervisor(args, plan, links, namespace.as_ref(), into, &go)?;
+    write_file(path::PID, &supervisor.pid.as_raw_nonzero().to_string())?;
+    let ready = make_surroundings(cgroup.as_ref(), supervisor.pid, || {
+        network.set_up(args, &pod, namespace.as_ref())
+    });
+    match ready {
+        Ok(()) => {
+            rustix::io::write(&go, b"G").context("start", "the apps")?;
+            Ok(Running {
+                supervisor,
+                signals,
+                _mode: mode,
+            })
+        }
+        Err(error) => {
+            // The supervisor ends when the pipe closes without a word.
+            drop(go);
+            wait_for(&supervisor)?;
+            Err(error)
+        }
+    }
+}
+
+/// Joins the cgroups and sets the networks up, at the same time: the first spends most of its
+/// time waiting in the kernel.
+fn make_surroundings(
+    cgroup: Option<&PodCgroup>,
+    pid: Pid,
+    networks: impl FnOnce() -> Result<(), Error>,
+) -> Result<(), Error> {
+    let Some(cgroup) = cgroup else {
+        return networks();
+    };
+    if cgroup.supervisor().is_some() {
+        return networks();
+    }
+    std::thread::scope(|scope| {
+        let joining = scope.spawn(|| cgroup.join(pid));
+        let networks = networks();
+        match joining.join() {
+            Ok(joined) => joined.map_err(Error::from).and(networks),
+            Err(_) => Err(Error::Unsupported(
+                "the thread that joins cgroups died".into(),
+            )),
+        }
+    })
+}
+
+/// The lock must be the inherited one, and stays open as long as this process.
+fn check_lock() -> Result<(), Error> {
+    let number = std::env::var(env::LOCK_FD)
+        .ok()
+        .and_then(|n| n.parse::<u32>().ok());
+    let number = number.ok_or(Error::Lock(env::LOCK_FD))?;
+    match std::fs::metadata(format!("/proc/self/fd/{number}")) {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        _ => Err(Error::Lock(env::LOCK_FD)),
+    }
+}
+
+/// Makes the pod's cgroup. Where cgroups are not to be had, a pod runs without, and says so.
+fn make_cgroup(uuid: &str) -> Result<Option<PodCgroup>, Error> {
+    let location = match Location::find(&format!("machine-rkt-{uuid}.slice")) {
+        Ok(location) => location,
+        Err(error) => {
+            eprintln!("rkt: the pod runs without cgroups: {error}");
+            return Ok(None);
+        }
+    };
+    // Written first: who cleans up after a kill must find what there may be.
+    let directories: Vec<String> = location
+        .directories()
+        .map(|d| format!("{}\n", d.display()))
+        .collect();
+    write_file(gc::CGROUPS, &directories.concat())?;
+    write_file(path::SUBCGROUP, &location.path().to_string_lossy())?;
+    Ok(Some(PodCgroup::create(&location)?))
+}
+
+/// Writes a file of the pod directory so that a reader finds all of it or nothing.
+fn write_file(name: &str, text: &str) -> Result<(), Error> {
+    let temporary = format!(".{name}");
+    std::fs::write(&temporary, text)
+        .and_then(|()| std::fs::rename(&temporary, name))
+        .map_err(|source| Error::Write {
+            path: name.into(),
+            source,
+        })
+}
+
+/// Clones the supervisor into its namespaces; the network namespace is inherited.
+fn clone_supervisor(
+    args: &RunArgs,
+    plan: PodPlan,
+    links: Links,
+    network: Option<&OwnedFd>,
+    cgroup: Option<BorrowedFd<'_>>,
+    go: &OwnedFd,
+) -> Result<Child, Error> {
+    let mut namespaces = Namespaces::PID | Namespaces::MOUNT | Namespaces::UTS;
+    if args.ipc.as_deref() != Some("parent") {
+        namespaces |= Namespaces::IPC;
+    }
+    let clone = || {
+        // SAFETY: this process has one thread up to here.
+        match unsafe { clone(namespaces, cgroup) } {
+            Ok(Cloned::Child) => {
+                // The writing end is the parent's alone: its death must close the pipe.
+                // SAFETY: the copy of the descriptor in this process is used by nobody else.
+                unsafe { rustix::io::close(std::os::fd::AsRawFd::as_raw_fd(go)) };
+                sandbox::exec::exit_now(supervisor::run(plan, links))
+            }
+            Ok(Cloned::Parent(child)) => Ok(child),
+            Err(errno) => Err(errno),
+        }
+    };
+    let cloned = match network {
+        Some(network) => {
+            sandbox::netns::within(network.as_fd(), clone).context("enter", "the pod's network")?
+        }
+        None => clone(),
+    };
+    Ok(cloned.context("start", "the supervisor")?)
+}
+
+impl Running {
+    /// Waits for the end of the pod and passes signals in meanwhile.
+    fn wait(self) -> Result<u8, Error> {
+        loop {
+            let mut fds = [
+                PollFd::new(&self.supervisor.pidfd, PollFlags::IN),
+                PollFd::new(&self.signals, PollFlags::IN),
+            ];
+            match poll(&mut fds, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => {
+                    return Err(errno)
+                        .context("wait for", "the pod")
+                        .map_err(Error::from);
+                }
+            }
+            let ended = !fds[0].revents().is_empty();
+            self.forward()?;
+            if ended {
+                return wait_for(&self.supervisor);
+            }
+        }
+    }
+
+    /// The terminal's signals reach the supervisor by themselves; it is in the same process group.
+    fn forward(&self) -> Result<(), Error> {
+        while let Some(received) = self.signals.read().context("read", "signals")? {
+            let ending = ENDING.iter().any(|s| s.as_raw() == received.signal);
+            if ending && !received.from_kernel {
+                signals::forward(&self.supervisor.pidfd, received.signal)
+                    .context("signal", "the supervisor")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn wait_for(child: &Child) -> Result<u8, Error> {
+    let options = WaitIdOptions::EXITED;
+    let status = loop {
+        match waitid(WaitId::PidFd(child.pidfd.as_fd()), options) {
+            Err(Errno::INTR) => {}
+            other => break other.context("wait for", "the supervisor")?,
+        }
+    };
+    let code = status.and_then(|s| match (s.exit_status(), s.terminating_signal()) {
+        (Some(code), _) => Some(code as u8),
+        (_, Some(signal)) => Some(KILLED_BY_SIGNAL.wrapping_add(signal as u8)),
+        _ => None,
+    });
+    Ok(code.unwrap_or(FAILURE))
+}

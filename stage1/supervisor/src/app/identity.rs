@@ -1,0 +1,68 @@
+//! The privileges an app ends up with, given up in the order that lets each next step happen.
+
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::process::{Gid, Uid};
+use rustix::thread::{
+    set_keep_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid,
+    set_thread_res_uid,
+};
+use sandbox::caps::{self, Capabilities};
+use sandbox::{Context, Error};
+
+use crate::plan::Security;
+
+/// The ids of an app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Further groups.
+    pub groups: Vec<u32>,
+}
+
+/// Sets `oom_score_adj`; needs the app's `/proc`.
+pub(super) fn set_oom_score(score: Option<i32>) -> Result<(), Error> {
+    let Some(score) = score else { return Ok(()) };
+    let path = Path::new("/proc/self/oom_score_adj");
+    openat(CWD, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+        .and_then(|fd| rustix::io::write(fd, score.to_string().as_bytes()))
+        .map(drop)
+        .context("set oom_score_adj to", score)
+}
+
+/// Gives up what the app may not have. The system call filter comes last, right before exec: it
+/// need not allow anything of this.
+///
+/// Root keeps its permitted set up to exec, where the kernel cuts it down to the bounding set.
+///
+/// # Errors
+/// As the system calls of each step.
+pub fn become_user(identity: &Identity, security: &Security) -> Result<(), Error> {
+    caps::bound(security.capabilities).context("limit", "capabilities")?;
+    let ambient =
+        identity.uid != 0 && security.ambient && security.capabilities != Capabilities::EMPTY;
+    if ambient {
+        set_keep_capabilities(true).context("keep", "capabilities")?;
+    }
+    let groups: Vec<Gid> = identity.groups.iter().map(|&g| Gid::from_raw(g)).collect();
+    set_thread_groups(&groups).context("set", "supplementary groups")?;
+    let gid = Gid::from_raw(identity.gid);
+    set_thread_res_gid(gid, gid, gid).context("become group", identity.gid)?;
+    let uid = Uid::from_raw(identity.uid);
+    set_thread_res_uid(uid, uid, uid).context("become user", identity.uid)?;
+    if ambient {
+        caps::raise_ambient(security.capabilities).context("raise", "ambient capabilities")?;
+    }
+    // Without CAP_SYS_ADMIN a filter can be loaded only under no-new-privileges.
+    if security.no_new_privileges || (identity.uid != 0 && security.seccomp.is_some()) {
+        set_no_new_privs(true).context("set", "no-new-privileges")?;
+    }
+    match &security.seccomp {
+        Some(program) => program.load().context("load", "the system call filter"),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,202 @@
+//! From the apps' pipes to rkt's own standard output and error: whole lines, each marked with the
+//! time and the app, as the original's pods showed them on their console.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
+
+/// Longest line; longer ones are cut in pieces (journald's own limit).
+const LINE_MAX: usize = 48 * 1024;
+/// What may wait for a slow reader before its apps wait too.
+const PENDING_MAX: usize = 64 * 1024;
+/// A writable pipe takes this much without blocking (POSIX PIPE_BUF).
+const CHUNK: usize = 4096;
+
+/// The read end of an app's stdout or stderr.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pipe: OwnedFd,
+    /// `name[pid]: `
+    tag: String,
+    /// The beginning of a line whose end has not come yet.
+    partial: Vec<u8>,
+}
+
+/// One of rkt's own streams.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    fd: OwnedFd,
+    pending: Vec<u8>,
+    /// The reader went away: what comes is thrown away, as it would be on a closed terminal.
+    broken: bool,
+}
+
+impl Source {
+    pub(crate) fn new(pipe: OwnedFd, app: &str, pid: i32) -> Self {
+        Self {
+            pipe,
+            tag: format!("{app}[{pid}]: "),
+            partial: Vec::new(),
+        }
+    }
+
+    /// Moves what is there to the sink. `false` once the last writer is gone.
+    pub(crate) fn pump(&mut self, sink: &mut Sink) -> bool {
+        let mut buffer = [0u8; 16 * 1024];
+        match rustix::io::read(&self.pipe, &mut buffer) {
+            Ok(0) => {
+                self.flush(sink);
+                false
+            }
+            Ok(n) => {
+                self.take(&buffer[..n], sink);
+                true
+            }
+            Err(Errno::AGAIN | Errno::INTR) => true,
+            Err(_) => false,
+        }
+    }
+
+    fn take(&mut self, mut bytes: &[u8], sink: &mut Sink) {
+        while let Some(end) = bytes.iter().position(|&b| b == b'\n') {
+            if self.partial.is_empty() {
+                sink.line(&self.tag, &bytes[..end]);
+            } else {
+                self.partial.extend_from_slice(&bytes[..end]);
+                sink.line(&self.tag, &std::mem::take(&mut self.partial));
+            }
+            bytes = &bytes[end + 1..];
+        }
+        self.partial.extend_from_slice(bytes);
+        if self.partial.len() >= LINE_MAX {
+            self.flush(sink);
+        }
+    }
+
+    /// Ends a line that its app did not end.
+    pub(crate) fn flush(&mut self, sink: &mut Sink) {
+        if !self.partial.is_empty() {
+            sink.line(&self.tag, &std::mem::take(&mut self.partial));
+        }
+    }
+}
+
+impl AsFd for Source {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+}
+
+impl Sink {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        Self {
+            fd,
+            pending: Vec::new(),
+            broken: false,
+        }
+    }
+
+    /// Whether the apps behind it have to wait.
+    pub(crate) fn is_full(&self) -> bool {
+        self.pending.len() >= PENDING_MAX
+    }
+
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    fn line(&mut self, tag: &str, text: &[u8]) {
+        if self.broken {
+            return;
+        }
+        let now = clock_gettime(ClockId::Monotonic);
+        let stamp = format!("[{:>5}.{:06}] ", now.tv_sec, now.tv_nsec / 1000);
+        self.pending.extend_from_slice(stamp.as_bytes());
+        self.pending.extend_from_slice(tag.as_bytes());
+        self.pending.extend_from_slice(text);
+        self.pending.push(b'\n');
+    }
+
+    /// A line of the supervisor's own.
+    pub(crate) fn message(&mut self, text: &str) {
+        if !self.broken {
+            self.pending
+                .extend_from_slice(format!("rkt: {text}\n").as_bytes());
+        }
+    }
+
+    /// Writes one chunk. Called when the descriptor is writable; it may be shared with other
+    /// processes, so it is never made non-blocking.
+    pub(crate) fn pump(&mut self) {
+        let chunk = self.pending.len().min(CHUNK);
+        match rustix::io::write(&self.fd, &self.pending[..chunk]) {
+            Ok(n) => {
+                self.pending.drain(..n);
+            }
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(_) => self.give_up(),
+        }
+    }
+
+    /// Throws away what nobody will read.
+    pub(crate) fn give_up(&mut self) {
+        self.broken = true;
+        self.pending = Vec::new();
+    }
+}
+
+impl AsFd for Sink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pipe::{PipeFlags, pipe_with};
+
+    fn sink() -> Sink {
+        Sink::new(std::fs::File::create("/dev/null").unwrap().into())
+    }
+
+    fn source() -> (Source, OwnedFd) {
+        let (read, write) = pipe_with(PipeFlags::NONBLOCK).unwrap();
+        (Source::new(read, "web", 7), write)
+    }
+
+    fn lines(sink: &Sink) -> Vec<String> {
+        let text = String::from_utf8(sink.pending.clone()).unwrap();
+        text.lines()
+            .map(|l| l.split_once("] ").unwrap().1.to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn lines_are_marked_and_kept_whole() {
+        let (mut source, write) = source();
+        let mut sink = sink();
+        rustix::io::write(&write, b"one\ntw").unwrap();
+        assert!(source.pump(&mut sink));
+        assert_eq!(lines(&sink), ["web[7]: one"]);
+        rustix::io::write(&write, b"o\n\nend").unwrap();
+        assert!(source.pump(&mut sink));
+        drop(write);
+        assert!(!source.pump(&mut sink));
+        assert_eq!(
+            lines(&sink),
+            ["web[7]: one", "web[7]: two", "web[7]: ", "web[7]: end"]
+        );
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut() {
+        let (mut source, _write) = source();
+        let mut sink = sink();
+        source.take(&vec![b'x'; LINE_MAX + 5], &mut sink);
+        source.take(b"y\n", &mut sink);
+        assert_eq!(lines(&sink).len(), 2);
+        assert!(sink.is_full() || sink.has_pending());
+    }
+}

@@ -1,0 +1,110 @@
+//! The pod's own set-up, in the process that becomes its PID 1: host name, volumes, root.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::process::Signal;
+use sandbox::mounts::{self, Attr};
+use sandbox::root::{Kind, Root};
+use sandbox::signals::SignalFd;
+use sandbox::{Context, Error};
+use stage1_abi::path::STAGE1_ROOTFS;
+
+use crate::plan::{PodPlan, VolumePlan};
+use crate::supervise::Supervisor;
+
+/// Exit status of a pod that could not be set up.
+const SETUP_FAILED: u8 = 254;
+
+/// What binds the supervisor to the process that started it.
+#[derive(Debug)]
+pub struct Links {
+    /// Gets one byte when the pod's cgroups and networks are ready; closes when they will not be.
+    pub go: OwnedFd,
+    /// Standard input is a terminal that passes every byte on: watch it for `^]^]^]`.
+    pub watch_input: bool,
+}
+
+/// Runs the pod to its end and returns its exit status. The process must be PID 1 of its pid
+/// namespace, with mount, UTS and IPC namespaces of its own, one thread, all signals blocked, and
+/// the pod directory as its working directory.
+pub fn run(plan: PodPlan, links: Links) -> u8 {
+    match set_up(&plan).and_then(|()| Supervisor::start(plan, &links)) {
+        Ok(Some(supervisor)) => supervisor.supervise(),
+        // Whoever started the pod gave up and has said why.
+        Ok(None) => SETUP_FAILED,
+        Err(error) => {
+            let line = format!("rkt: cannot set up the pod: {error}\n");
+            // Without standard error there is nobody to tell.
+            let _ = rustix::io::write(rustix::stdio::stderr(), line.as_bytes());
+            SETUP_FAILED
+        }
+    }
+}
+
+/// Makes the stage1 root file system, with all the apps and volumes below it, this namespace's
+/// root.
+fn set_up(plan: &PodPlan) -> Result<(), Error> {
+    // A pod does not outlive the process that keeps its lock.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .context("set", "the parent death signal")?;
+    rustix::process::umask(Mode::empty());
+    rustix::system::sethostname(plan.hostname.as_bytes())
+        .context("set host name", &plan.hostname)?;
+    let recursive_slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    mount_change("/", recursive_slave).context("detach mounts of", "the host")?;
+    let root = stage1_root()?;
+    for volume in &plan.volumes {
+        gather(volume, &root)?;
+    }
+    let options = [("mode", "1777"), ("size", "64m")];
+    let shm = mounts::new("tmpfs", &options, Attr::NOSUID | Attr::NODEV | Attr::NOEXEC)?;
+    let target = root
+        .mount_target(Path::new("dev/shm"), Kind::Directory)
+        .context("make", "dev/shm")?;
+    mounts::attach(shm, target).context("mount", "dev/shm")?;
+    mounts::pivot(&root)
+}
+
+/// The stage1 root file system as the root of a mount: stage0's overlay, or a bind mount of the
+/// tree that it copied.
+fn stage1_root() -> Result<Root, Error> {
+    let path = Path::new(STAGE1_ROOTFS);
+    let copy = mounts::copy(CWD, path, true).context("copy mount", path.display())?;
+    mounts::attach_at(&copy, path)?;
+    Ok(Root::from(copy))
+}
+
+fn gather(volume: &VolumePlan, root: &Root) -> Result<(), Error> {
+    let source = volume.source.display();
+    // The host's path may be a symlink: it is the user's, and followed.
+    let fd = openat(
+        CWD,
+        &volume.source,
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .context("open volume source", &source)?;
+    let stat = rustix::fs::fstat(&fd).context("inspect volume source", &source)?;
+    let kind = match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
+        rustix::fs::FileType::Directory => Kind::Directory,
+        _ => Kind::File,
+    };
+    let mount =
+        mounts::copy(&fd, Path::new(""), volume.recursive).context("copy mount", &source)?;
+    let target = root
+        .mount_target(&volume.gathered, kind)
+        .context("make", volume.gathered.display())?;
+    mounts::attach(mount, target).context("mount volume", &source)
+}
+
+/// Blocks all signals of the process that will clone the supervisor, so that none is lost between
+/// the clone and its first poll.
+///
+/// # Errors
+/// As signalfd(2).
+pub(crate) fn signals() -> Result<SignalFd, Error> {
+    SignalFd::block_all().context("block", "signals")
+}
