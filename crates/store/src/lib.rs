@@ -1,1 +1,82 @@
-//! store: see the README's map of the tree.
+//! The image store: content-addressed blobs, an index of them, and the tree store of rendered
+//! images (on-disk format: `cas/` in the data directory).
+//!
+//! ```text
+//! cas/blob/sha512/XX/<id>           the uncompressed archive, byte for byte
+//! cas/imageManifest/sha512/XX/<id>  its manifest; the file's time is the image's last use
+//! cas/db/index.db                   SQLite: names, times, sizes, addresses; can be lost
+//! cas/tree/<tree ID>/               rendered images
+//! cas/imagelocks, cas/treestorelocks, cas/db/lock, cas/tmp
+//! ```
+//!
+//! Many processes use a store at once, and each may be killed at any instruction. Files appear
+//! whole (made without a name, or under a temporary one), an image is there exactly when its blob
+//! is, and what a killed writer leaves is not locked any more, which is how a collection tells it
+//! from the work of the living. Disk flushes are left to the kernel: after a power failure, blobs
+//! and trees are checked against their digests by the next render or verification.
+//!
+//! Whoever has a full image ID, or a tree's name, never needs the index.
+
+#![forbid(unsafe_code)]
+
+mod blob;
+mod compress;
+mod digest;
+mod error;
+mod extract;
+mod gc;
+mod image;
+mod import;
+mod index;
+mod layers;
+mod layout;
+mod limits;
+mod lock;
+mod pipeline;
+mod remove;
+mod tar;
+mod temporary;
+mod tree;
+
+use std::path::Path;
+
+pub use compress::Compression;
+pub use error::{Error, Result};
+pub use gc::{GcOptions, GcReport};
+pub use image::{ImageInfo, ImageKind};
+pub use import::ImportOptions;
+pub use index::Remote;
+pub use limits::Limits;
+pub use tree::{Tree, Verified, overlay_supported};
+
+use index::Index;
+use layout::Layout;
+
+/// The image store of a data directory.
+#[derive(Debug, Clone)]
+pub struct Store {
+    layout: Layout,
+}
+
+impl Store {
+    /// The store of a data directory. Nothing is created before something is written, and a data
+    /// directory that is not there holds no images.
+    ///
+    /// # Errors
+    /// When the store is there but closed to this user.
+    pub fn open(data: &Path) -> Result<Self> {
+        let layout = Layout::new(data);
+        match rustix::fs::access(layout.cas(), rustix::fs::Access::EXEC_OK) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(Store { layout }),
+            Err(e) => Err(Error::io("open the image store", layout.cas())(e)),
+        }
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(crate) fn index(&self) -> Index<'_> {
+        Index::new(&self.layout)
+    }
+}

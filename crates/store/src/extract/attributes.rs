@@ -1,0 +1,138 @@
+//! Owners, modes, times, extended attributes and ACLs of written entries.
+
+use std::os::fd::AsRawFd;
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{
+    AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod, fchown,
+    fsetxattr, futimens, lsetxattr, utimensat,
+};
+use rustix::io::Errno;
+
+use super::Policy;
+use super::acl;
+use crate::tar::Entry;
+
+/// The attributes of one entry, kept when they can only be set later.
+#[derive(Debug, Clone)]
+pub(super) struct Attributes {
+    uid: u32,
+    gid: u32,
+    mode: Mode,
+    times: Timestamps,
+    extended: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Attributes {
+    /// What is kept of an entry's attributes; an unreadable ACL is an error text.
+    pub(super) fn of(entry: &Entry) -> Result<Self, String> {
+        let time = Timespec {
+            tv_sec: entry.modified.seconds,
+            tv_nsec: i64::from(entry.modified.nanoseconds),
+        };
+        let mut extended: Vec<_> = entry
+            .attributes
+            .iter()
+            .filter(|(name, _)| welcome(name))
+            .cloned()
+            .collect();
+        for (text, name) in [
+            (&entry.acl, &b"system.posix_acl_access"[..]),
+            (&entry.default_acl, b"system.posix_acl_default"),
+        ] {
+            if let Some(text) = text {
+                extended.extend(acl::encode(text)?.map(|value| (name.to_vec(), value)));
+            }
+        }
+        Ok(Attributes {
+            uid: entry.uid,
+            gid: entry.gid,
+            mode: Mode::from_raw_mode(entry.mode),
+            times: Timestamps {
+                last_access: time,
+                last_modification: time,
+            },
+            extended,
+        })
+    }
+
+    /// Sets everything on an open file or directory. `owner` is what it has now.
+    ///
+    /// The order matters: a change of owner drops set-user-ID bits and capabilities, and an ACL
+    /// replaces the group's bits.
+    pub(super) fn set(
+        &self,
+        file: impl AsFd,
+        owner: (u32, u32),
+        policy: Policy,
+    ) -> Result<(), Errno> {
+        if policy.owners && owner != (self.uid, self.gid) {
+            fchown(&file, Some(uid(self.uid)), Some(gid(self.gid)))?;
+        }
+        fchmod(&file, self.mode)?;
+        for (name, value) in &self.extended {
+            let set = fsetxattr(&file, name.as_slice(), value, XattrFlags::empty());
+            tolerate(set, name, policy)?;
+        }
+        futimens(&file, &self.times)
+    }
+
+    /// Sets everything on what cannot be opened: a symbolic link, a device, a FIFO that this
+    /// process has just made in `parent`.
+    pub(super) fn set_at(
+        &self,
+        parent: &OwnedFd,
+        name: &[u8],
+        link: bool,
+        policy: Policy,
+    ) -> Result<(), Errno> {
+        if policy.owners {
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            chownat(
+                parent,
+                name,
+                Some(uid(self.uid)),
+                Some(gid(self.gid)),
+                flags,
+            )?;
+        }
+        if !link {
+            chmodat(parent, name, self.mode, AtFlags::empty())?;
+        }
+        if !self.extended.is_empty() {
+            let mut path = format!("/proc/self/fd/{}/", parent.as_raw_fd()).into_bytes();
+            path.extend_from_slice(name);
+            for (key, value) in &self.extended {
+                let set = lsetxattr(path.as_slice(), key.as_slice(), value, XattrFlags::empty());
+                tolerate(set, key, policy)?;
+            }
+        }
+        utimensat(parent, name, &self.times, AtFlags::SYMLINK_NOFOLLOW)
+    }
+}
+
+fn uid(id: u32) -> Uid {
+    Uid::from_raw(id)
+}
+
+fn gid(id: u32) -> Gid {
+    Gid::from_raw(id)
+}
+
+/// Attributes that an image may bring. Not `trusted.*` and `user.overlay.*`, with which a tree
+/// would give orders to the overlay it is mounted in, nor labels of the builder's machine.
+fn welcome(name: &[u8]) -> bool {
+    (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
+        || name == b"security.capability"
+        || name.starts_with(b"system.posix_acl_")
+}
+
+/// A file system without user attributes or ACLs still holds the files. A capability that cannot
+/// be set makes a program fail later, so it is an error for root.
+fn tolerate(set: Result<(), Errno>, name: &[u8], policy: Policy) -> Result<(), Errno> {
+    match set {
+        Err(Errno::OPNOTSUPP) if name != b"security.capability" => Ok(()),
+        Err(Errno::PERM | Errno::OPNOTSUPP) if !policy.owners => Ok(()),
+        other => other,
+    }
+}
