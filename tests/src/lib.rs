@@ -1,1 +1,18 @@
-//! tests: see the README's map of the tree.
+//! The harness of the end-to-end tests: images made from nothing ([`Aci`]), an engine with
+//! a data directory of its own ([`Rkt`]), and fixtures that are made once ([`fixtures`]).
+//!
+//! It knows rkt's command line and its documented files, and links none of its crates.
+
+mod aci;
+mod dir;
+pub mod fixtures;
+mod leftovers;
+mod process;
+mod rkt;
+mod wait;
+
+pub use aci::{Aci, Compression};
+pub use dir::TempDir;
+pub use process::{Output, Running};
+pub use rkt::Rkt;
+pub use wait::{until, until_some};

@@ -60,7 +60,7 @@ impl Quantity {
         ceil(self.nano, NANO)
     }
 
-    /// The amount in thousandths, rounded up, at most `i64::MAX`.
+    /// The amount in thousandths, rounded up and held in the range of an `i64`.
     pub fn milli_value(&self) -> i64 {
         ceil(self.nano, NANO / 1000)
     }

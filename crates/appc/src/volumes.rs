@@ -128,9 +128,6 @@ impl Volume {
             (VolumeKind::Empty, Some(source)) if !source.is_empty() => {
                 return Err(("source", "is not allowed for an empty volume"));
             }
-            (VolumeKind::Empty, _) if self.recursive.is_some() => {
-                return Err(("recursive", "is not allowed for an empty volume"));
-            }
             (VolumeKind::Empty, _) => {}
             (VolumeKind::Host, None) => return Err(("source", "is required for a host volume")),
             (VolumeKind::Host, Some(source)) => {

@@ -1,10 +1,16 @@
 //! Whole manifests: what is read, how it is written back, what is refused and how that is said.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where something unexpected happens"
+)]
+
 use appc::{AcIdentifier, AcName, App, Error, ImageManifest, IsolatorValue, PodManifest, Volume};
 use serde_json::{Value, json};
 
 const IMAGE: &[u8] = include_bytes!("../../../fuzz/seeds/image_manifest/reduce-worker.json");
 const ISOLATORS: &[u8] = include_bytes!("../../../fuzz/seeds/image_manifest/isolators.json");
+const STAGE1: &[u8] = include_bytes!("../../../fuzz/seeds/image_manifest/stage1.json");
 const IMAGE_NULLS: &[u8] = include_bytes!("../../../fuzz/seeds/image_manifest/nulls.json");
 const POD: &[u8] = include_bytes!("../../../fuzz/seeds/pod_manifest/reduce-worker.json");
 const POD_NULLS: &[u8] = include_bytes!("../../../fuzz/seeds/pod_manifest/nulls.json");
@@ -46,7 +52,7 @@ fn the_specifications_pod() {
 
 #[test]
 fn manifests_are_written_back_to_the_same_bytes() {
-    for seed in [IMAGE, ISOLATORS, IMAGE_NULLS] {
+    for seed in [IMAGE, ISOLATORS, STAGE1, IMAGE_NULLS] {
         let first = ImageManifest::parse(seed).unwrap();
         let again = ImageManifest::parse(&first.to_json()).unwrap();
         assert_eq!(first, again);
@@ -88,7 +94,7 @@ fn nothing_of_a_seed_is_lost() {
         }
     }
     let value = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
-    for seed in [IMAGE, ISOLATORS, IMAGE_NULLS] {
+    for seed in [IMAGE, ISOLATORS, STAGE1, IMAGE_NULLS] {
         lost(
             &value(seed),
             &value(&ImageManifest::parse(seed).unwrap().to_json()),

@@ -1,6 +1,11 @@
 //! A little fuzzing in every test run: the seeds of the fuzz targets, changed a few thousand times
 //! in a way that is the same every time. Whatever is accepted must be written back to itself.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where something unexpected happens"
+)]
+
 use appc::{Error, ImageManifest, PodManifest};
 
 const IMAGES: [&[u8]; 3] = [

@@ -1,1 +1,37 @@
-//! net: see the README's map of the tree.
+//! Pod networks: which ones a pod joins (`--net`), their configurations, the built-in network
+//! types and address management, outside CNI plugins, and forwarded ports. Documents:
+//! networking-overview, networking-overriding-defaults, networking-dns.
+//!
+//! [`plan`] reads and validates everything, [`set_up`] does it, [`tear_down`] takes it away, at
+//! the pod's end or, after a kill at any instruction, by the collector. No program is executed but
+//! outside plugins: links, addresses, routes and firewall rules are netlink messages.
+
+mod attachment;
+mod cidr;
+mod cni;
+mod config;
+mod error;
+mod info;
+mod ipam;
+mod kind;
+mod mac;
+mod netlink;
+mod nft;
+mod pod;
+mod portmap;
+mod rtnl;
+mod select;
+mod sysctl;
+#[cfg(test)]
+mod testing;
+
+pub use attachment::Paths;
+pub use cidr::Cidr;
+pub use cni::{CniResult, Dns, Interface, IpConfig, Route};
+pub use config::{Network, PluginConf, available};
+pub use error::{Error, Result};
+pub use info::{NET_INFO, NetInfo, read as read_info};
+pub use nft::{HostPort, Protocol};
+pub use pod::{Plan, PodNetworks, Request, check, plan, set_up, tear_down};
+pub use portmap::Forward;
+pub use select::{NetList, Selected};

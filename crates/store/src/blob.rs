@@ -24,7 +24,7 @@ impl Store {
     /// # Errors
     /// [`Error::Changed`] when the blob was changed on disk; what was written then is worth
     /// nothing.
-    pub fn export(&self, id: &Hash, output: &mut dyn Write) -> Result<u64> {
+    pub fn export(&self, id: &Hash, mut output: impl Write) -> Result<u64> {
         let path = self.blob_path(id)?;
         let mut file = File::open(&path).map_err(Error::io("open", &path))?;
         let mut hash = Sha512::new();

@@ -52,7 +52,7 @@ impl Store {
         }
         for image in images {
             if !kept.contains(&image.id) {
-                self.remove(&image.id, &options.trees_in_use)?;
+                self.remove(&image.id)?;
                 report.images.push(image);
             }
         }
@@ -63,7 +63,7 @@ impl Store {
     fn kept(&self, images: &[ImageInfo], options: &GcOptions) -> HashSet<Hash> {
         let now = SystemTime::now();
         let recent = |image: &ImageInfo| {
-            let used = image.last_used.max(image.import_time);
+            let used = image.last_used.max(image.imported);
             // A time in the future counts as now.
             now.duration_since(used).unwrap_or_default() < options.grace
         };

@@ -1,6 +1,5 @@
 //! Images of the store: finding them, listing them, removing them.
 
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -45,7 +44,7 @@ pub struct ImageInfo {
     /// The manifest's `version` label.
     pub version: Option<String>,
     /// When it was last imported.
-    pub import_time: SystemTime,
+    pub imported: SystemTime,
     /// When it was last used, to the minute.
     pub last_used: SystemTime,
     /// Whether it was fetched by a name without a version.
@@ -63,7 +62,7 @@ impl ImageInfo {
             kind: row.kind,
             name: row.name,
             version: row.version,
-            import_time: index::time(row.import_time),
+            imported: index::time(row.import_time),
             last_used,
             latest: row.latest,
             size: row.size,
@@ -207,7 +206,7 @@ impl Store {
                 ImageInfo::of(row, last_used)
             })
             .collect();
-        images.sort_by(|a, b| (a.import_time, &a.id).cmp(&(b.import_time, &b.id)));
+        images.sort_by(|a, b| (a.imported, &a.id).cmp(&(b.imported, &b.id)));
         Ok(images)
     }
 
@@ -233,14 +232,12 @@ impl Store {
         }
     }
 
-    /// Removes an image and, unless they are among `trees_in_use`, its trees. Fine if it is half
-    /// gone already.
+    /// Removes an image. Its trees, which pods may use, are left to a collection.
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no such image.
-    pub fn remove(&self, id: &Hash, trees_in_use: &HashSet<String>) -> Result<()> {
+    pub fn remove(&self, id: &Hash) -> Result<()> {
         let id = self.require(id)?;
-        let trees = self.trees_of(&id)?;
         let lock = Lock::exclusive(&self.layout().image_lock(&id))?;
         // The blob first: without it the image is gone, and the rest is litter for a collection.
         for path in [self.layout().blob(&id), self.layout().image_manifest(&id)] {
@@ -253,11 +250,6 @@ impl Store {
             remove_empty(path.parent());
         }
         self.index().remove(&id)?;
-        for tree in trees {
-            if !trees_in_use.contains(&tree) {
-                self.remove_tree(&tree)?;
-            }
-        }
         lock.remove();
         Ok(())
     }

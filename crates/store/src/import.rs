@@ -46,7 +46,7 @@ impl Store {
     /// [`Error::NotAnAci`], [`Error::Manifest`], [`Error::Truncated`], [`Error::Entry`],
     /// [`Error::TooLarge`], [`Error::Compression`] for bad input; [`Error::WrongImage`]; and
     /// [`Error::Io`], which says so when the disk is full ([`Error::is_no_space`]).
-    pub fn import_aci(
+    pub fn import(
         &self,
         mut source: impl Read + Send,
         options: &ImportOptions,
@@ -88,9 +88,9 @@ impl Store {
     }
 
     /// Imports an image file.
-    pub fn import_aci_file(&self, path: &Path, options: &ImportOptions) -> Result<ImageInfo> {
+    pub fn import_file(&self, path: &Path, options: &ImportOptions) -> Result<ImageInfo> {
         let file = File::open(path).map_err(Error::io("open", path))?;
-        self.import_aci(file, options)
+        self.import(file, options)
     }
 
     /// Makes an image visible: manifest and row first, the blob last, since an image is there

@@ -28,10 +28,6 @@ impl Layout {
         }
     }
 
-    pub(crate) fn cas(&self) -> &Path {
-        &self.cas
-    }
-
     /// Uncompressed archives, in one directory for every first byte of the digest.
     pub(crate) fn blobs(&self) -> PathBuf {
         self.cas.join("blob/sha512")
@@ -66,7 +62,7 @@ impl Layout {
     }
 
     pub(crate) fn database(&self) -> PathBuf {
-        self.cas.join("db/index.db")
+        self.cas.join("db/index.sqlite")
     }
 
     pub(crate) fn database_lock(&self) -> PathBuf {

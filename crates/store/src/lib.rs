@@ -4,7 +4,7 @@
 //! ```text
 //! cas/blob/sha512/XX/<id>           the uncompressed archive, byte for byte
 //! cas/imageManifest/sha512/XX/<id>  its manifest; the file's time is the image's last use
-//! cas/db/index.db                   SQLite: names, times, sizes, addresses; can be lost
+//! cas/db/index.sqlite                   SQLite: names, times, sizes, addresses; can be lost
 //! cas/tree/<tree ID>/               rendered images
 //! cas/imagelocks, cas/treestorelocks, cas/db/lock, cas/tmp
 //! ```
@@ -40,6 +40,8 @@ mod tree;
 
 use std::path::Path;
 
+/// An image is named by its digest.
+pub use appc::Hash as ImageId;
 pub use compress::Compression;
 pub use error::{Error, Result};
 pub use gc::{GcOptions, GcReport};
@@ -59,16 +61,11 @@ pub struct Store {
 }
 
 impl Store {
-    /// The store of a data directory. Nothing is created before something is written, and a data
-    /// directory that is not there holds no images.
-    ///
-    /// # Errors
-    /// When the store is there but closed to this user.
-    pub fn open(data: &Path) -> Result<Self> {
-        let layout = Layout::new(data);
-        match rustix::fs::access(layout.cas(), rustix::fs::Access::EXEC_OK) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(Store { layout }),
-            Err(e) => Err(Error::io("open the image store", layout.cas())(e)),
+    /// The store of a data directory. Nothing is touched before it is used, and a data directory
+    /// that is not there holds no images; one that is closed to this user fails the first use.
+    pub fn open(data: &Path) -> Self {
+        Store {
+            layout: Layout::new(data),
         }
     }
 

@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::collections::HashSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -18,6 +17,7 @@ fn rendered() -> ImportOptions {
     }
 }
 
+#[allow(clippy::unwrap_used, reason = "a helper of tests")]
 fn labels(pairs: &[(&str, &str)]) -> Labels {
     let label =
         |(name, value): &(&str, &str)| Label::new(AcIdentifier::parse(name).unwrap(), *value);
@@ -34,10 +34,10 @@ fn hello(version: &str) -> Vec<u8> {
 #[test]
 fn an_image_is_imported_found_exported_and_removed() {
     let data = tempfile::tempdir().unwrap();
-    let store = Store::open(data.path()).unwrap();
+    let store = Store::open(data.path());
     assert_eq!(store.list().unwrap(), []);
     let bytes = hello("1");
-    let image = store.import_aci(&bytes[..], &rendered()).unwrap();
+    let image = store.import(&bytes[..], &rendered()).unwrap();
     assert_eq!(image.full_name(), "example.com/hello:1");
     assert_eq!(image.size, bytes.len() as u64);
     assert_eq!(store.list().unwrap().len(), 1);
@@ -72,27 +72,22 @@ fn an_image_is_imported_found_exported_and_removed() {
         std::fs::read(tree.rootfs().join("hello")).unwrap(),
         b"hello, world\n"
     );
-    assert_eq!(store.verify(&image.id).unwrap(), Verified::Unchanged);
+    assert_eq!(store.verify(&image.id).unwrap(), Verified::Intact);
 
-    store.remove(&image.id, &HashSet::new()).unwrap();
+    store.remove(&image.id).unwrap();
     assert!(matches!(store.manifest(&image.id), Err(Error::NotFound(_))));
     assert_eq!(find(&[]), None);
     assert_eq!(leftovers(data.path()), [""; 0]);
-    assert!(
-        store
-            .remove(&image.id, &HashSet::new())
-            .unwrap_err()
-            .is_not_found()
-    );
+    assert!(store.remove(&image.id).unwrap_err().is_not_found());
 }
 
 #[test]
 fn every_compression_gives_the_same_image() {
     let data = tempfile::tempdir().unwrap();
-    let store = Store::open(data.path()).unwrap();
+    let store = Store::open(data.path());
     let bytes = hello("1");
     let id = store
-        .import_aci(&bytes[..], &ImportOptions::default())
+        .import(&bytes[..], &ImportOptions::default())
         .unwrap()
         .id;
     for program in ["gzip", "bzip2", "xz", "zstd"] {
@@ -107,12 +102,12 @@ fn every_compression_gives_the_same_image() {
         child.stdin.take().unwrap().write_all(&bytes).unwrap();
         let packed = child.wait_with_output().unwrap().stdout;
         let again = store
-            .import_aci(&packed[..], &ImportOptions::default())
+            .import(&packed[..], &ImportOptions::default())
             .unwrap();
         assert_eq!(again.id, id, "{program}");
         for cut in [10, packed.len() / 2, packed.len() - 1] {
             let error = store
-                .import_aci(&packed[..cut], &ImportOptions::default())
+                .import(&packed[..cut], &ImportOptions::default())
                 .unwrap_err()
                 .to_string();
             assert!(
@@ -125,7 +120,7 @@ fn every_compression_gives_the_same_image() {
         damaged[middle] ^= 0xff;
         assert!(
             store
-                .import_aci(&damaged[..], &ImportOptions::default())
+                .import(&damaged[..], &ImportOptions::default())
                 .is_err()
         );
     }
@@ -135,11 +130,11 @@ fn every_compression_gives_the_same_image() {
 #[test]
 fn prefixes_may_be_ambiguous() {
     let data = tempfile::tempdir().unwrap();
-    let store = Store::open(data.path()).unwrap();
+    let store = Store::open(data.path());
     let mut ids: Vec<Hash> = Vec::new();
     // Some two of so many begin with the same two digits.
     for i in 0..257 {
-        let image = store.import_aci(&hello(&i.to_string())[..], &ImportOptions::default());
+        let image = store.import(&hello(&i.to_string())[..], &ImportOptions::default());
         ids.push(image.unwrap().id);
     }
     let shared = ids
@@ -166,14 +161,14 @@ fn prefixes_may_be_ambiguous() {
 #[test]
 fn the_latest_is_preferred_when_no_version_is_asked_for() {
     let data = tempfile::tempdir().unwrap();
-    let store = Store::open(data.path()).unwrap();
+    let store = Store::open(data.path());
     let latest = ImportOptions {
         latest: true,
         ..ImportOptions::default()
     };
-    let one = store.import_aci(&hello("1")[..], &latest).unwrap();
+    let one = store.import(&hello("1")[..], &latest).unwrap();
     let two = store
-        .import_aci(&hello("2")[..], &ImportOptions::default())
+        .import(&hello("2")[..], &ImportOptions::default())
         .unwrap();
     let name = AcIdentifier::parse("example.com/hello").unwrap();
     let find = |pairs: &[_]| store.find_by_name(&name, &labels(pairs)).unwrap();
@@ -184,13 +179,13 @@ fn the_latest_is_preferred_when_no_version_is_asked_for() {
 #[test]
 fn only_the_image_asked_for_is_taken() {
     let data = tempfile::tempdir().unwrap();
-    let store = Store::open(data.path()).unwrap();
+    let store = Store::open(data.path());
     let options = ImportOptions {
         expected: Some(Hash::parse(&format!("sha512-{}", "0".repeat(64))).unwrap()),
         render: true,
         ..ImportOptions::default()
     };
-    let error = store.import_aci(&hello("1")[..], &options).unwrap_err();
+    let error = store.import(&hello("1")[..], &options).unwrap_err();
     assert!(matches!(error, Error::WrongImage { .. }), "{error}");
     assert_eq!(leftovers(data.path()), [""; 0]);
 }
@@ -198,11 +193,11 @@ fn only_the_image_asked_for_is_taken() {
 #[test]
 fn a_collection_takes_what_is_unused() {
     let data = tempfile::tempdir().unwrap();
-    let store = Store::open(data.path()).unwrap();
+    let store = Store::open(data.path());
     let ids: Vec<Hash> = (0..4)
         .map(|i| {
             store
-                .import_aci(&hello(&i.to_string())[..], &rendered())
+                .import(&hello(&i.to_string())[..], &rendered())
                 .unwrap()
                 .id
         })
@@ -246,10 +241,10 @@ fn a_collection_takes_what_is_unused() {
 #[test]
 fn where_an_image_came_from_is_kept_with_it() {
     let data = tempfile::tempdir().unwrap();
-    let store = Store::open(data.path()).unwrap();
+    let store = Store::open(data.path());
     assert_eq!(store.remote("https://example.com/a.aci").unwrap(), None);
     let image = store
-        .import_aci(&hello("1")[..], &ImportOptions::default())
+        .import(&hello("1")[..], &ImportOptions::default())
         .unwrap();
     let mut remote = store::Remote {
         url: "https://example.com/a.aci".into(),
@@ -266,6 +261,6 @@ fn where_an_image_came_from_is_kept_with_it() {
     remote.download_time = std::time::SystemTime::now();
     store.set_remote(&remote).unwrap();
     assert!(store.remote(&remote.url).unwrap().unwrap().is_fresh());
-    store.remove(&image.id, &HashSet::new()).unwrap();
+    store.remove(&image.id).unwrap();
     assert_eq!(store.remote(&remote.url).unwrap(), None);
 }

@@ -1,54 +1,144 @@
-//! The pod's network, between the stages' arguments and the `net` crate.
+//! The pod's networks, between the stages' arguments and the `net` crate.
 
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use appc::PodManifest;
+use net::{Forward, HostPort, NetList, Paths, PodNetworks, Protocol, Request};
 use sandbox::{Context, netns};
 use stage1_abi::RunArgs;
 
 use crate::error::Error;
+use crate::manifest;
 
-/// The network that a pod will have.
+/// The local configuration directory unless stage0 names another.
+const LOCAL_CONFIG: &str = "/etc/rkt";
+/// Where rkt's own outside plugins lie.
+const SYSTEM_CONFIG: &str = "/usr/lib/rkt";
+
+/// The networks that a pod will have, checked before anything is touched.
 #[derive(Debug)]
-pub(crate) enum Network {
-    /// That of who runs rkt.
-    Host,
-    /// A namespace of its own.
-    Own,
+pub(crate) struct Network {
+    plan: net::Plan,
+    /// The pod shares the network of who runs rkt.
+    host: bool,
 }
 
 impl Network {
-    /// Reads and checks what `--net` wants, before anything is touched.
-    pub(crate) fn plan(args: &RunArgs) -> Result<Self, Error> {
-        match args.net.as_str() {
-            "host" => Ok(Self::Host),
-            _ => Ok(Self::Own),
-        }
+    /// Reads what `--net` and the pod's ports want.
+    pub(crate) fn plan(args: &RunArgs, pod: &PodManifest) -> Result<Self, Error> {
+        let nets = NetList::parse(&args.net).map_err(said)?;
+        let local_config = local_config(args.local_config.as_deref());
+        let ports = forwards(pod)?;
+        let request = Request {
+            pod: &args.uuid,
+            nets: &nets,
+            local_config: &local_config,
+            ports: &ports,
+            paths: &paths(&local_config),
+        };
+        let plan = net::plan(&request).map_err(said)?;
+        Ok(Self {
+            plan,
+            host: nets == NetList::Host,
+        })
+    }
+
+    /// Whether the pod has a network stack of its own.
+    pub(crate) fn is_own(&self) -> bool {
+        !self.host
     }
 
     /// Makes the pod's network namespace; `None` for the host's.
     pub(crate) fn namespace(&self) -> Result<Option<OwnedFd>, Error> {
-        match self {
-            Self::Host => Ok(None),
-            Self::Own => Ok(Some(
+        match self.host {
+            true => Ok(None),
+            false => Ok(Some(
                 netns::create().context("make", "a network namespace")?,
             )),
         }
     }
 
-    /// Sets the networks up in the namespace.
-    pub(crate) fn set_up(
-        &self,
-        _args: &RunArgs,
-        _pod: &PodManifest,
-        _namespace: Option<&OwnedFd>,
-    ) -> Result<(), Error> {
-        Ok(())
+    /// Sets the networks up in the namespace. What is returned holds the pod's ports on the host.
+    pub(crate) fn set_up(&self, namespace: Option<&OwnedFd>) -> Result<Option<PodNetworks>, Error> {
+        let Some(namespace) = namespace else {
+            return Ok(None);
+        };
+        net::set_up(&self.plan, Path::new("."), namespace.as_fd())
+            .map(Some)
+            .map_err(said)
     }
 }
 
-/// Takes the pod's networks down; the errors on the way.
-pub(crate) fn tear_down(_uuid: &str, _local_config: Option<&Path>) -> Vec<String> {
-    Vec::new()
+/// Takes the networks of the pod in the working directory down; the errors on the way.
+pub(crate) fn tear_down(uuid: &str, local: Option<&Path>) -> Vec<String> {
+    let paths = paths(&local_config(local));
+    let errors = net::tear_down(Path::new("."), uuid, &paths, None);
+    errors.iter().map(ToString::to_string).collect()
+}
+
+fn local_config(given: Option<&Path>) -> PathBuf {
+    given.map_or_else(|| LOCAL_CONFIG.into(), Path::to_path_buf)
+}
+
+fn paths(local_config: &Path) -> Paths {
+    Paths::new(local_config, Path::new(SYSTEM_CONFIG))
+}
+
+fn said(error: net::Error) -> Error {
+    Error::Network(error.to_string())
+}
+
+/// The ports of the host that lead to the pod: each exposed one is the port of that name of an
+/// app, or of the pod (networking-overview, "Exposing container ports on the host").
+fn forwards(pod: &PodManifest) -> Result<Vec<Forward>, Error> {
+    let mut forwards = Vec::new();
+    for exposed in &pod.ports {
+        let port = match &exposed.pod_port {
+            Some(port) => port.clone(),
+            None => port_of_an_app(pod, exposed.name.as_str())?,
+        };
+        // Ports of socket-activated apps are the activator's: it listens, nothing is forwarded.
+        if port.socket_activated {
+            continue;
+        }
+        let protocol = Protocol::parse(&port.protocol).ok_or_else(|| {
+            Error::Network(format!(
+                "port {:?}: unknown protocol {:?}",
+                exposed.name, port.protocol
+            ))
+        })?;
+        for n in 0..port.count.max(1) {
+            let number = |base: u16| {
+                base.checked_add(n).ok_or_else(|| {
+                    Error::Network(format!(
+                        "port {:?}: {base} and the {n} ports after it are too many",
+                        exposed.name
+                    ))
+                })
+            };
+            let from = HostPort {
+                protocol,
+                addr: exposed.host_ip.filter(|a| !a.is_unspecified()),
+                port: number(exposed.host_port)?,
+            };
+            forwards.push(Forward {
+                from,
+                pod_port: number(port.port)?,
+            });
+        }
+    }
+    Ok(forwards)
+}
+
+fn port_of_an_app(pod: &PodManifest, name: &str) -> Result<appc::Port, Error> {
+    for runtime in &pod.apps {
+        let app = manifest::app_of(runtime)?;
+        if let Some(port) = app.ports.into_iter().find(|p| p.name == *name) {
+            return Ok(port);
+        }
+    }
+    Err(Error::Network(format!(
+        "no app of the pod has a port {name:?}"
+    )))
 }

@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use net::PodNetworks;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -40,14 +41,15 @@ struct Running {
     signals: SignalFd,
     /// The terminal's mode while the pod runs.
     _mode: Option<Mode>,
+    /// The pod's ports on the host.
+    _networks: Option<PodNetworks>,
 }
 
 fn start(args: &RunArgs) -> Result<Running, Error> {
     let pod = manifest::pod()?;
-    let network = Network::plan(args)?;
+    let network = Network::plan(args, &pod)?;
     let cgroup = make_cgroup(&args.uuid)?;
-    let own_network = !matches!(network, Network::Host);
-    let plan = plan::pod(args, &pod, own_network, |app, limits| match &cgroup {
+    let plan = plan::pod(args, &pod, network.is_own(), |app, limits| match &cgroup {
         Some(cgroup) => cgroup.app(app, limits).map(Some),
         None => Ok(None),
     })?;
@@ -67,15 +69,16 @@ fn start(args: &RunArgs) -> Result<Running, Error> {
     let supervisor = clone_supervisor(args, plan, links, namespace.as_ref(), into, &go)?;
     write_file(path::PID, &supervisor.pid.as_raw_nonzero().to_string())?;
     let ready = make_surroundings(cgroup.as_ref(), supervisor.pid, || {
-        network.set_up(args, &pod, namespace.as_ref())
+        network.set_up(namespace.as_ref())
     });
     match ready {
-        Ok(()) => {
+        Ok(networks) => {
             rustix::io::write(&go, b"G").context("start", "the apps")?;
             Ok(Running {
                 supervisor,
                 signals,
                 _mode: mode,
+                _networks: networks,
             })
         }
         Err(error) => {
@@ -92,8 +95,8 @@ fn start(args: &RunArgs) -> Result<Running, Error> {
 fn make_surroundings(
     cgroup: Option<&PodCgroup>,
     pid: Pid,
-    networks: impl FnOnce() -> Result<(), Error>,
-) -> Result<(), Error> {
+    networks: impl FnOnce() -> Result<Option<PodNetworks>, Error>,
+) -> Result<Option<PodNetworks>, Error> {
     let Some(cgroup) = cgroup else {
         return networks();
     };

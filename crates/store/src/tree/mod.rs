@@ -44,7 +44,7 @@ impl Tree {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verified {
     /// The tree is what was rendered.
-    Unchanged,
+    Intact,
     /// The tree was changed since it was rendered.
     Changed {
         /// The checksum recorded at that time.
@@ -132,7 +132,7 @@ impl Store {
         let recorded = fs::read_to_string(&file).map_err(Error::io("read", &file))?;
         let found = checksum::measure(&path.join("rootfs"), &Default::default())?.checksum;
         Ok(if recorded.trim_end() == found {
-            Verified::Unchanged
+            Verified::Intact
         } else {
             Verified::Changed { recorded, found }
         })
@@ -206,13 +206,5 @@ impl Store {
             keep: crate::layers::Keep::default(),
         };
         self.write_into(id, &[layer], directory, rootfs_only)
-    }
-
-    /// The trees that were rendered for an image.
-    pub(crate) fn trees_of(&self, id: &Hash) -> Result<Vec<String>> {
-        let trees = self.trees()?.into_iter();
-        let of =
-            |(name, image): (String, Option<Hash>)| (image.as_ref() == Some(id)).then_some(name);
-        Ok(trees.filter_map(of).collect())
     }
 }

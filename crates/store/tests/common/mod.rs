@@ -1,5 +1,16 @@
 //! Archives made byte by byte, so that hostile ones can be made too.
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test program uses a part")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "each test program uses a part of these helpers, which are for tests only"
+)]
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "each test program uses a part"
+)]
 
 use std::path::Path;
 

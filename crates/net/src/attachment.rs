@@ -1,0 +1,161 @@
+//! One pod's attachment to one network: what every plugin needs to know, and its ways to the
+//! kernel.
+
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+use crate::nft::Firewall;
+use crate::portmap::Forward;
+use crate::rtnl::Rtnl;
+
+/// Where things are on the host.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// Leases of `host-local`, a directory for each network.
+    pub leases: PathBuf,
+    /// Directories with outside plugins, the first one that has it wins.
+    pub plugins: Vec<PathBuf>,
+}
+
+impl Paths {
+    /// The documented places: plugins in `net.d` of the local configuration and under
+    /// `system_config`, then where distributions put CNI's.
+    #[must_use]
+    pub fn new(local_config: &std::path::Path, system_config: &std::path::Path) -> Self {
+        Self {
+            leases: crate::ipam::host_local::STATE.into(),
+            plugins: vec![
+                local_config.join("net.d"),
+                system_config.join("plugins/net"),
+                "/usr/lib/cni".into(),
+                "/opt/cni/bin".into(),
+            ],
+        }
+    }
+}
+
+/// What the runtime wants of plugins that can do it (CNI's capability arguments).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Runtime {
+    pub(crate) ips: Vec<String>,
+    pub(crate) mac: Option<String>,
+    pub(crate) forwards: Vec<Forward>,
+    pub(crate) bandwidth: Option<crate::kind::bandwidth::Limits>,
+}
+
+/// Sockets into the kernel, opened when first needed.
+#[derive(Debug, Default)]
+pub(crate) struct Kernel {
+    host: Option<Rtnl>,
+    pod: Option<Rtnl>,
+    firewall: Option<Firewall>,
+}
+
+impl Kernel {
+    /// Links, addresses and routes of the pod with this namespace.
+    pub(crate) fn pod(&mut self, netns: BorrowedFd<'_>) -> Result<&mut Rtnl> {
+        match &mut self.pod {
+            Some(pod) => Ok(pod),
+            none => Ok(none.insert(Rtnl::open_in(netns)?)),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Attachment<'a> {
+    /// The container's id: the pod's UUID.
+    pub(crate) container: &'a str,
+    pub(crate) network: &'a str,
+    /// The interface's name in the pod.
+    pub(crate) ifname: &'a str,
+    /// The pod's network namespace; `None` when it is gone.
+    pub(crate) netns: Option<BorrowedFd<'a>>,
+    /// A path to it, for plugins and results.
+    pub(crate) netns_path: &'a str,
+    pub(crate) args: &'a [(String, String)],
+    pub(crate) runtime: &'a Runtime,
+    pub(crate) paths: &'a Paths,
+    pub(crate) kernel: &'a mut Kernel,
+    /// The plugin configuration at work and its network's version, for delegating.
+    pub(crate) conf: serde_json::Map<String, serde_json::Value>,
+    pub(crate) cni_version: &'a str,
+}
+
+impl Attachment<'_> {
+    /// An argument of the user's for this network.
+    pub(crate) fn arg(&self, name: &str) -> Option<&str> {
+        let found = self.args.iter().find(|(key, _)| key == name);
+        found
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// The hardware address that was asked for.
+    pub(crate) fn wanted_mac(&self) -> Result<Option<[u8; 6]>> {
+        let Some(text) = self.arg("MAC").or(self.runtime.mac.as_deref()) else {
+            return Ok(None);
+        };
+        match crate::mac::parse(text) {
+            Some(mac) => Ok(Some(mac)),
+            None => Err(self.error("mac", format!("{text:?} is not a hardware address"))),
+        }
+    }
+
+    /// Whose the firewall's entries are.
+    pub(crate) fn owner(&self) -> String {
+        format!("{}/{}", self.container, self.ifname)
+    }
+
+    /// The pod's namespace.
+    pub(crate) fn need_netns(&self) -> Result<BorrowedFd<'_>> {
+        self.netns
+            .ok_or_else(|| self.error("netns", "the pod's network namespace is gone"))
+    }
+
+    /// An error of a plugin of this attachment.
+    pub(crate) fn error(&self, plugin: &str, problem: impl Into<String>) -> Error {
+        Error::Plugin {
+            network: self.network.to_owned(),
+            plugin: plugin.to_owned(),
+            problem: problem.into(),
+            code: 0,
+        }
+    }
+
+    /// Links, addresses and routes of the host.
+    pub(crate) fn host(&mut self) -> Result<&mut Rtnl> {
+        match &mut self.kernel.host {
+            Some(host) => Ok(host),
+            none => Ok(none.insert(Rtnl::open()?)),
+        }
+    }
+
+    /// Links, addresses and routes of the pod.
+    pub(crate) fn pod(&mut self) -> Result<&mut Rtnl> {
+        let netns = self
+            .netns
+            .ok_or_else(|| self.error("netns", "the namespace is gone"))?;
+        self.kernel.pod(netns)
+    }
+
+    /// The firewall of the host.
+    pub(crate) fn firewall(&mut self) -> Result<&mut Firewall> {
+        match &mut self.kernel.firewall {
+            Some(firewall) => Ok(firewall),
+            none => Ok(none.insert(Firewall::open()?)),
+        }
+    }
+
+    /// The host's end of the pod's interface: the same name every time, so that it can be found
+    /// again without having been written down.
+    pub(crate) fn host_ifname(&self) -> String {
+        // FNV-1a, 64 bits, of which 40 fit the name beside "veth".
+        let bytes = self.container.bytes().chain([0]).chain(self.ifname.bytes());
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        format!("veth{:010x}", hash >> 24)
+    }
+}

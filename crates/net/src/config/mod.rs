@@ -1,0 +1,11 @@
+//! Network configurations: which networks there are, and what each is made of.
+
+mod builtin;
+mod fields;
+mod load;
+mod network;
+
+pub(crate) use fields::Fields;
+pub use load::available;
+pub(crate) use network::VERSIONS;
+pub use network::{Network, PluginConf};

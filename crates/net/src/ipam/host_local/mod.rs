@@ -1,0 +1,210 @@
+//! `host-local`: addresses out of ranges, handed out in turn; the leases are files.
+
+pub(crate) mod lease;
+mod range;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use crate::attachment::Attachment;
+use crate::cni::{CniResult, Dns, IpConfig, Route};
+use crate::config::Fields;
+use crate::error::{Error, Result};
+use lease::Leases;
+use range::{Range, RangeSet};
+
+/// Where CNI's reference plugins keep leases, a directory for each network.
+pub(crate) const STATE: &str = "/var/lib/cni/networks";
+
+/// The configuration.
+#[derive(Debug)]
+pub(crate) struct HostLocal {
+    sets: Vec<RangeSet>,
+    routes: Vec<Route>,
+    dns: Dns,
+    data_dir: Option<PathBuf>,
+}
+
+impl HostLocal {
+    /// Reads `subnet` with its companions, or `ranges`, or both; `routes`, `dataDir`,
+    /// `resolvConf`.
+    pub(crate) fn parse(fields: &Fields<'_>) -> Result<Self> {
+        let mut sets = Vec::new();
+        if fields.value("subnet").is_some() {
+            sets.push(RangeSet(vec![Range::parse(fields)?]));
+        }
+        for (index, set) in fields.list("ranges")?.iter().enumerate() {
+            sets.push(parse_set(fields, index, set)?);
+        }
+        if sets.is_empty() {
+            return Err(fields.error("subnet", "is missing (and so are ranges)"));
+        }
+        for set in &sets {
+            if let Some((a, b)) = set.conflict() {
+                let problem = format!("{} and {} overlap or mix families", a.subnet, b.subnet);
+                return Err(fields.error("ranges", problem));
+            }
+        }
+        let dns = match fields.text("resolvConf")? {
+            Some(path) if !path.is_empty() => {
+                let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+                resolv_conf(&text)
+            }
+            _ => Dns::default(),
+        };
+        Ok(Self {
+            sets,
+            routes: super::parse_routes(fields)?,
+            dns,
+            data_dir: fields
+                .text("dataDir")?
+                .filter(|dir| !dir.is_empty())
+                .map(PathBuf::from),
+        })
+    }
+
+    fn directory(&self, at: &Attachment<'_>) -> PathBuf {
+        let state = self
+            .data_dir
+            .as_deref()
+            .unwrap_or(Path::new(&at.paths.leases));
+        state.join(at.network)
+    }
+
+    pub(crate) fn allocate(&self, at: &mut Attachment<'_>) -> Result<CniResult> {
+        let mut wanted = wanted(at)?;
+        let directory = self.directory(at);
+        let leases = Leases::lock(&directory)?;
+        let mut result = CniResult {
+            routes: self.routes.clone(),
+            dns: self.dns.clone(),
+            ..CniResult::default()
+        };
+        for (index, set) in self.sets.iter().enumerate() {
+            let asked = wanted.iter().position(|addr| set.range_of(*addr).is_some());
+            let asked = asked.map(|place| wanted.swap_remove(place));
+            match take(&leases, index, set, asked, at) {
+                Ok(ip) => result.ips.push(ip),
+                Err(error) => {
+                    drop(leases);
+                    self.release(at, Some(&result))?;
+                    return Err(error);
+                }
+            }
+        }
+        if let Some(left) = wanted.first() {
+            let problem = format!("address {left} is not in its ranges");
+            drop(leases);
+            self.release(at, Some(&result))?;
+            return Err(Error::Address {
+                network: at.network.to_owned(),
+                problem,
+            });
+        }
+        Ok(result)
+    }
+
+    /// Gives back the leases in `had`; all of the container's interface when that is not known.
+    pub(crate) fn release(&self, at: &Attachment<'_>, had: Option<&CniResult>) -> Result<()> {
+        let directory = self.directory(at);
+        let mut addrs: Vec<IpAddr> = Vec::new();
+        match had {
+            Some(had) => addrs.extend(had.ips.iter().map(|ip| ip.address.addr)),
+            None => {
+                let leases = lease::list(&directory)?.into_iter();
+                let own = leases.filter(|lease| lease.is_of(at.container, at.ifname));
+                addrs.extend(own.map(|lease| lease.addr));
+            }
+        }
+        addrs
+            .into_iter()
+            .try_for_each(|addr| lease::release(&directory, addr, at.container, at.ifname))
+    }
+}
+
+fn parse_set(fields: &Fields<'_>, index: usize, set: &serde_json::Value) -> Result<RangeSet> {
+    let name = format!("ranges[{index}]");
+    let Some(list) = set.as_array().filter(|list| !list.is_empty()) else {
+        return Err(fields.error(&name, "must be a list of at least one range"));
+    };
+    let ranges = list
+        .iter()
+        .enumerate()
+        .map(|(place, range)| match range.as_object() {
+            Some(map) => Range::parse(&fields.entry(&name, place, map)),
+            None => Err(fields.error(&format!("{name}[{place}]"), "must be an object")),
+        });
+    Ok(RangeSet(ranges.collect::<Result<_>>()?))
+}
+
+fn take(
+    leases: &Leases,
+    index: usize,
+    set: &RangeSet,
+    asked: Option<IpAddr>,
+    at: &Attachment<'_>,
+) -> Result<IpConfig> {
+    let failed = |problem: String| Error::Address {
+        network: at.network.to_owned(),
+        problem,
+    };
+    let taken = match asked {
+        Some(addr) => {
+            let range = set.range_of(addr).filter(|range| range.gateway != addr);
+            let range = range.ok_or_else(|| failed(format!("address {addr} is the gateway's")))?;
+            let one = std::iter::once((addr, range));
+            let taken = leases.take(one, at.container, at.ifname)?;
+            taken.ok_or_else(|| failed(format!("address {addr} is in use")))?
+        }
+        None => {
+            let candidates = set.after(leases.last(index));
+            let taken = leases.take(candidates, at.container, at.ifname)?;
+            taken.ok_or_else(|| {
+                let subnets: Vec<String> = set.0.iter().map(|r| r.subnet.to_string()).collect();
+                failed(format!("no address is left in {}", subnets.join(", ")))
+            })?
+        }
+    };
+    let (addr, range) = taken;
+    leases.remember(index, addr)?;
+    Ok(IpConfig {
+        interface: None,
+        address: crate::cidr::Cidr {
+            addr,
+            prefix: range.subnet.prefix,
+        },
+        gateway: Some(range.gateway),
+    })
+}
+
+/// Addresses that the pod's owner asked for: CNI's `IP=` argument and `ips` capability.
+fn wanted(at: &Attachment<'_>) -> Result<Vec<IpAddr>> {
+    let args = at.arg("IP").into_iter().flat_map(|text| text.split(','));
+    let capability = at.runtime.ips.iter().map(String::as_str);
+    args.chain(capability)
+        .filter(|text| !text.is_empty())
+        .map(|text| {
+            let addr = text.split_once('/').map_or(text, |(addr, _)| addr);
+            addr.parse().map_err(|_| Error::Address {
+                network: at.network.to_owned(),
+                problem: format!("requested address {text:?} is not an IP address"),
+            })
+        })
+        .collect()
+}
+
+/// The parts of a resolv.conf.
+fn resolv_conf(text: &str) -> Dns {
+    let mut dns = Dns::default();
+    for line in text.lines() {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        match words.next().as_deref() {
+            Some("nameserver") => dns.nameservers.extend(words.next()),
+            Some("domain") => dns.domain = words.next().unwrap_or_default(),
+            Some("search") => dns.search = words.collect(),
+            Some("options") => dns.options.extend(words),
+            _ => {}
+        }
+    }
+    dns
+}

@@ -1,0 +1,149 @@
+//! `tuning`: kernel parameters of the pod's network, and properties of its interface.
+
+use super::Driver;
+use crate::attachment::Attachment;
+use crate::cni::CniResult;
+use crate::config::Fields;
+use crate::error::{Error, Result};
+use crate::rtnl::{Changes, IFF_ALLMULTI, IFF_PROMISC};
+
+/// The configuration.
+#[derive(Debug)]
+pub(super) struct Tuning {
+    /// Paths below `/proc/sys/net/` with their values.
+    sysctls: Vec<(String, String)>,
+    mac: Option<[u8; 6]>,
+    mtu: Option<u32>,
+    promiscuous: Option<bool>,
+    all_multicast: Option<bool>,
+    tx_queue: Option<u32>,
+}
+
+impl Tuning {
+    pub(super) fn parse(fields: &Fields<'_>) -> Result<Self> {
+        let mut sysctls = Vec::new();
+        if let Some(object) = fields.object("sysctl")? {
+            for name in object.names() {
+                let path = path(name).ok_or_else(|| {
+                    object.error(name, "is not a parameter of the network (net.…)")
+                })?;
+                sysctls.push((path, object.text(name)?.unwrap_or_default().to_owned()));
+            }
+        }
+        let mac = match fields.text("mac")?.filter(|mac| !mac.is_empty()) {
+            None => None,
+            Some(text) => match crate::mac::parse(text) {
+                None => return Err(fields.error("mac", format!("{text:?} is no hardware address"))),
+                mac => mac,
+            },
+        };
+        Ok(Self {
+            sysctls,
+            mac,
+            mtu: fields.u32("mtu", 65536)?.filter(|mtu| *mtu > 0),
+            promiscuous: fields.flag_or_none("promisc")?,
+            all_multicast: fields.flag_or_none("allmulti")?,
+            tx_queue: fields.u32("txQLen", u32::MAX)?,
+        })
+    }
+
+    fn set_sysctls(&self, at: &Attachment<'_>) -> Result<()> {
+        if self.sysctls.is_empty() {
+            return Ok(());
+        }
+        let netns = at.need_netns()?;
+        let ifname = at.ifname;
+        let set = || {
+            self.sysctls.iter().try_for_each(|(path, value)| {
+                let path = path.replace("IFNAME", ifname);
+                crate::sysctl::set(&format!("/proc/sys/net/{path}"), value)
+            })
+        };
+        sandbox::netns::within(netns, set)
+            .map_err(crate::rtnl::kernel("enter the pod's network namespace"))?
+    }
+}
+
+/// The path below `/proc/sys/net/` of a parameter, written with dots or slashes.
+fn path(name: &str) -> Option<String> {
+    let slashes = if name.contains('/') {
+        name.to_owned()
+    } else {
+        name.replace('.', "/")
+    };
+    let rest = slashes.strip_prefix("net/")?;
+    let good = rest.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    good.then(|| rest.to_owned())
+}
+
+impl Driver for Tuning {
+    fn set_up(&self, at: &mut Attachment<'_>, previous: Option<CniResult>) -> Result<CniResult> {
+        let mut result =
+            previous.ok_or_else(|| at.error("tuning", "must come after another plugin"))?;
+        self.set_sysctls(at)?;
+        let mac = at.wanted_mac()?.or(self.mac);
+        let name = at.ifname.to_owned();
+        let link = at.pod()?.need_link(&name)?.index;
+        let mut changes = Changes::new();
+        for (wanted, bit) in [
+            (self.promiscuous, IFF_PROMISC),
+            (self.all_multicast, IFF_ALLMULTI),
+        ] {
+            if let Some(on) = wanted {
+                changes.link_flags(link, if on { bit } else { 0 }, bit);
+            }
+        }
+        if let Some(mac) = mac {
+            changes.link_mac(link, mac);
+        }
+        if let Some(mtu) = self.mtu {
+            changes.link_mtu(link, mtu);
+        }
+        if let Some(length) = self.tx_queue {
+            changes.link_tx_queue(link, length);
+        }
+        at.pod()?.apply(changes)?;
+        if let Some(mac) = mac {
+            let own = result
+                .interfaces
+                .iter_mut()
+                .filter(|i| i.name == name && !i.sandbox.is_empty());
+            own.for_each(|interface| interface.mac = crate::mac::text(mac));
+        }
+        Ok(result)
+    }
+
+    fn check(&self, at: &mut Attachment<'_>, _result: &CniResult) -> Result<()> {
+        let name = at.ifname.to_owned();
+        let link = at.pod()?.need_link(&name)?;
+        if self.mtu.is_some_and(|mtu| mtu != link.mtu) {
+            return Err(at.error("tuning", format!("{name} has MTU {}", link.mtu)));
+        }
+        Ok(())
+    }
+
+    /// Everything goes with the pod's namespace.
+    fn tear_down(&self, _at: &mut Attachment<'_>, _result: Option<&CniResult>) -> Vec<Error> {
+        Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::path;
+
+    #[test]
+    fn only_parameters_of_the_network() {
+        assert_eq!(
+            path("net.core.somaxconn").as_deref(),
+            Some("core/somaxconn")
+        );
+        assert_eq!(
+            path("net/ipv4/conf/eth0.1/arp_filter").as_deref(),
+            Some("ipv4/conf/eth0.1/arp_filter")
+        );
+        assert_eq!(path("kernel.core_pattern"), None);
+        assert_eq!(path("net/../kernel/core_pattern"), None);
+        assert_eq!(path("net..kernel"), None);
+    }
+}

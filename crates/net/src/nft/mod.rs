@@ -1,0 +1,320 @@
+//! Masquerading and forwarded ports in an nf_tables table of our own.
+//!
+//! The table `inet rkt` has the same few rules for any number of pods; a pod is a handful of map
+//! elements, so a packet costs a hash lookup however many pods there are:
+//!
+//! ```text
+//! prerouting, output: fib daddr type local → jump ports
+//! ports:              dnat to (protocol, address, port) or (protocol, port) looked up in a map
+//! postrouting:        ct status dnat → daddr looked up in a map → jump back-SUBNET
+//!                     saddr looked up in a map → jump masq-SUBNET
+//! ```
+//!
+//! Every element carries its owner as a comment (`nft list table inet rkt` shows it), so what a
+//! killed rkt left can be found. There is no lock: every change is one transaction of the kernel,
+//! which either finds what it builds on or is tried again with that included. The table goes with
+//! the last pod; that removal names the generation of the rule set that it was decided on.
+
+mod element;
+mod expr;
+mod skeleton;
+mod wire;
+
+use std::net::IpAddr;
+
+use rustix::io::Errno;
+
+pub(crate) use element::Entry;
+pub use element::{HostPort, Protocol};
+
+use crate::error::{Error, Result};
+use crate::rtnl::kernel;
+use wire::{Transaction, Wire};
+
+/// The table's name, in family `inet`.
+pub(crate) const TABLE: &str = "rkt";
+
+/// How often a change is tried when others change the table at the same time.
+const TRIES: usize = 64;
+
+/// The rules of all pods.
+#[derive(Debug)]
+pub(crate) struct Firewall {
+    wire: Wire,
+}
+
+impl Firewall {
+    /// In the calling thread's namespace.
+    pub(crate) fn open() -> Result<Self> {
+        Ok(Self {
+            wire: Wire::open().map_err(kernel("open a netfilter socket"))?,
+        })
+    }
+
+    /// Adds entries that belong to `owner`, all or none.
+    ///
+    /// # Errors
+    /// `EEXIST` as [`Error::Kernel`] when a forwarded port is another pod's already.
+    pub(crate) fn add(&mut self, entries: &[Entry], owner: &str) -> Result<()> {
+        let failed = || kernel("add netfilter rules of the pod");
+        let mut replace = false;
+        for _ in 0..TRIES {
+            // A transaction that fails waits for a grace period of the kernel (10 ms), so look
+            // before: only a race with another pod's start or end makes one fail.
+            let chains = self.wire.chains(TABLE).map_err(failed())?;
+            let mut change = Transaction::new();
+            if chains.is_empty() {
+                skeleton::table(&mut change);
+            }
+            skeleton::subnets(&mut change, entries, &chains);
+            let first_element = change.len();
+            element::add(&mut change, entries, owner, replace);
+            let Err(refusal) = self.wire.commit(change) else {
+                return Ok(());
+            };
+            match refusal.errno {
+                Errno::NOENT => replace = false,
+                Errno::EXIST if refusal.index < first_element => {}
+                Errno::EXIST if !replace && !has_ports(entries) => replace = true,
+                Errno::AGAIN | Errno::INTR | Errno::RESTART => {}
+                errno => return Err(failed()(errno)),
+            }
+        }
+        Err(failed()(Errno::BUSY))
+    }
+
+    /// Removes entries; those that are gone already are no error.
+    pub(crate) fn remove(&mut self, entries: &[Entry]) -> Result<()> {
+        let mut change = Transaction::new();
+        element::delete(&mut change, entries);
+        match self.wire.commit(change) {
+            Ok(()) => {}
+            Err(refusal) if refusal.errno == Errno::NOENT => self.remove_singly(entries)?,
+            Err(refusal) => return Err(kernel("remove netfilter rules of the pod")(refusal.errno)),
+        }
+        self.remove_unused()
+    }
+
+    fn remove_singly(&mut self, entries: &[Entry]) -> Result<()> {
+        for entry in entries {
+            let mut change = Transaction::new();
+            element::delete(&mut change, std::slice::from_ref(entry));
+            match self.wire.commit(change) {
+                Err(refusal) if refusal.errno != Errno::NOENT => {
+                    return Err(kernel("remove a netfilter rule of the pod")(refusal.errno));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything whose owner `is_owner` accepts, as found in the kernel.
+    pub(crate) fn owned(&mut self, is_owner: impl Fn(&str) -> bool) -> Result<Vec<Entry>> {
+        let mut found = Vec::new();
+        for map in skeleton::MAPS {
+            found.extend(element::list(&mut self.wire, map, &is_owner)?);
+        }
+        Ok(found)
+    }
+
+    /// Removes the chains of subnets that no pod uses any more, and the table with the last.
+    pub(crate) fn remove_unused(&mut self) -> Result<()> {
+        let failed = || kernel("remove unused netfilter rules");
+        for _ in 0..TRIES {
+            let generation = self.wire.generation().map_err(failed())?;
+            let chains = self.wire.chains(TABLE).map_err(failed())?;
+            let subnets = || {
+                chains
+                    .iter()
+                    .filter(|chain| skeleton::is_subnet(&chain.name))
+            };
+            let unused: Vec<_> = subnets()
+                .filter(|chain| skeleton::is_unused(chain))
+                .collect();
+            let last = !chains.is_empty() && unused.len() == subnets().count();
+            if unused.is_empty() && !last {
+                return Ok(());
+            }
+            let mut change = Transaction::at(generation);
+            if last {
+                skeleton::delete_table(&mut change);
+            } else {
+                unused
+                    .iter()
+                    .for_each(|chain| skeleton::delete_chain(&mut change, &chain.name));
+            }
+            match self.wire.commit(change).map_err(|refusal| refusal.errno) {
+                Ok(()) => return Ok(()),
+                Err(Errno::RESTART | Errno::AGAIN | Errno::INTR | Errno::BUSY | Errno::NOENT) => {}
+                Err(errno) => return Err(failed()(errno)),
+            }
+        }
+        // Others are busy with the table: the last of them to go takes it away.
+        Ok(())
+    }
+}
+
+fn has_ports(entries: &[Entry]) -> bool {
+    entries
+        .iter()
+        .any(|entry| matches!(entry, Entry::Forward { .. }))
+}
+
+/// The error for entries with ports that are taken.
+pub(crate) fn explain(error: Error, ports: &[HostPort]) -> Error {
+    if error.errno() != Some(Errno::EXIST) {
+        return error;
+    }
+    let list: Vec<String> = ports.iter().map(HostPort::to_string).collect();
+    Error::Port {
+        port: list.join(", "),
+        problem: "forwarded to another pod already".to_owned(),
+    }
+}
+
+/// The IP version of an address in rules: 4 or 6.
+fn version(addr: IpAddr) -> u8 {
+    if addr.is_ipv4() { 4 } else { 6 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(last: u8) -> Vec<Entry> {
+        let pod = format!("10.1.0.{last}/24").parse().unwrap();
+        let pod6 = format!("fd00::{last}/64").parse().unwrap();
+        let from = |addr: Option<&str>| HostPort {
+            protocol: Protocol::Tcp,
+            addr: addr.map(|a| a.parse().unwrap()),
+            port: 8000 + u16::from(last),
+        };
+        vec![
+            Entry::Masquerade { pod },
+            Entry::Masquerade { pod: pod6 },
+            Entry::Back { pod },
+            Entry::Forward {
+                from: from(None),
+                to: pod.addr,
+                port: 80,
+            },
+            Entry::Forward {
+                from: from(Some("127.0.0.1")),
+                to: pod.addr,
+                port: 81,
+            },
+            Entry::Forward {
+                from: from(Some("::1")),
+                to: pod6.addr,
+                port: 81,
+            },
+        ]
+    }
+
+    #[test]
+    fn entries_come_and_go_and_the_table_with_the_last() {
+        crate::testing::isolate();
+        let mut firewall = Firewall::open().unwrap();
+        assert_eq!(firewall.owned(|_| true).unwrap(), []);
+        for last in 2..6 {
+            firewall
+                .add(&entries(last), &format!("pod{last}/eth0"))
+                .unwrap();
+        }
+        let mut found = firewall.owned(|owner| owner == "pod3/eth0").unwrap();
+        let key = |e: &Entry| format!("{e:?}");
+        found.sort_by_key(key);
+        let mut wanted = entries(3);
+        wanted.sort_by_key(key);
+        assert_eq!(found, wanted);
+        for last in 2..5 {
+            firewall.remove(&entries(last)).unwrap();
+            firewall.remove(&entries(last)).unwrap();
+        }
+        assert_eq!(firewall.wire.chains(TABLE).unwrap().len(), 4 + 3);
+        firewall.remove(&entries(5)[1..2]).unwrap();
+        assert!(!firewall.wire.chains(TABLE).unwrap().is_empty());
+        firewall.remove(&entries(5)).unwrap();
+        assert_eq!(firewall.wire.chains(TABLE).unwrap(), []);
+    }
+
+    #[test]
+    fn a_taken_port_is_refused_and_nothing_of_the_batch_stays() {
+        crate::testing::isolate();
+        let mut firewall = Firewall::open().unwrap();
+        firewall.add(&entries(2), "a/eth0").unwrap();
+        let mut other = entries(3);
+        if let Entry::Forward { from, .. } = &mut other[3] {
+            from.port = 8002;
+        }
+        let error = firewall.add(&other, "b/eth0").unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::EXIST));
+        assert_eq!(firewall.owned(|owner| owner == "b/eth0").unwrap(), []);
+    }
+
+    #[test]
+    fn a_stale_masquerade_entry_is_taken_over() {
+        crate::testing::isolate();
+        let mut firewall = Firewall::open().unwrap();
+        firewall.add(&entries(2)[..1], "dead/eth0").unwrap();
+        firewall.add(&entries(2)[..1], "live/eth0").unwrap();
+        assert_eq!(firewall.owned(|owner| owner == "dead/eth0").unwrap(), []);
+        assert_eq!(
+            firewall.owned(|owner| owner == "live/eth0").unwrap().len(),
+            1
+        );
+    }
+
+    #[test]
+    fn changes_at_once_never_lose_one() {
+        crate::testing::isolate();
+        let host = sandbox::netns::current().unwrap();
+        std::thread::scope(|scope| {
+            for worker in 0..4_u8 {
+                let host = &host;
+                scope.spawn(move || {
+                    let mut firewall =
+                        sandbox::netns::within(std::os::fd::AsFd::as_fd(host), || {
+                            Firewall::open().unwrap()
+                        })
+                        .unwrap();
+                    for _ in 0..20 {
+                        let mine = entries(10 + worker);
+                        firewall.add(&mine, &format!("pod{worker}/eth0")).unwrap();
+                        let owner = format!("pod{worker}/eth0");
+                        assert_eq!(firewall.owned(|o| o == owner).unwrap().len(), mine.len());
+                        firewall.remove(&mine).unwrap();
+                    }
+                });
+            }
+        });
+        let mut firewall = Firewall::open().unwrap();
+        assert_eq!(firewall.wire.chains(TABLE).unwrap(), []);
+    }
+
+    #[test]
+    #[expect(clippy::print_stderr, reason = "a figure to read")]
+    fn timing() {
+        crate::testing::isolate();
+        let mut firewall = Firewall::open().unwrap();
+        for round in 0..6 {
+            let start = std::time::Instant::now();
+            firewall.add(&entries(2)[..1], "a/eth0").unwrap();
+            let first = start.elapsed();
+            firewall.add(&entries(3)[..1], "b/eth0").unwrap();
+            let second = start.elapsed();
+            firewall.remove(&entries(3)[..1]).unwrap();
+            let third = start.elapsed();
+            firewall.remove(&entries(2)[..1]).unwrap();
+            let fourth = start.elapsed();
+            eprintln!(
+                "{round} {first:?} {:?} {:?} {:?}",
+                second - first,
+                third - second,
+                fourth - third
+            );
+            std::thread::sleep(std::time::Duration::from_millis(300));
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The table itself: its chains, maps and rules.
+
+use super::element::Entry;
+use super::expr::{Base, JUMP, META_L4PROTO, REG, RETURN, Rule, VERDICT, rule};
+use super::wire::{Chain, Transaction};
+use super::{TABLE, version};
+use crate::cidr::{Cidr, octets};
+use crate::netlink::flag;
+
+pub(super) const NEWTABLE: u16 = 0;
+pub(super) const DELTABLE: u16 = 2;
+pub(super) const NEWCHAIN: u16 = 3;
+pub(super) const DELCHAIN: u16 = 5;
+pub(super) const NEWRULE: u16 = 6;
+pub(super) const NEWSET: u16 = 9;
+
+/// A map of the table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Map {
+    pub(super) name: &'static str,
+    pub(super) version: u8,
+    pub(super) role: Role,
+}
+
+/// What a map is for, and so the shape of its elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Source address → chain of its subnet.
+    Masquerade,
+    /// Destination address of a forwarded connection → chain of its subnet.
+    Back,
+    /// Protocol, port → address, port.
+    Port,
+    /// Protocol, host address, port → address, port.
+    PortAt,
+}
+
+/// All maps.
+pub(super) const MAPS: [Map; 8] = [
+    Map {
+        name: "masq4",
+        version: 4,
+        role: Role::Masquerade,
+    },
+    Map {
+        name: "masq6",
+        version: 6,
+        role: Role::Masquerade,
+    },
+    Map {
+        name: "back4",
+        version: 4,
+        role: Role::Back,
+    },
+    Map {
+        name: "back6",
+        version: 6,
+        role: Role::Back,
+    },
+    Map {
+        name: "port4",
+        version: 4,
+        role: Role::Port,
+    },
+    Map {
+        name: "port6",
+        version: 6,
+        role: Role::Port,
+    },
+    Map {
+        name: "port4_at",
+        version: 4,
+        role: Role::PortAt,
+    },
+    Map {
+        name: "port6_at",
+        version: 6,
+        role: Role::PortAt,
+    },
+];
+
+/// The map of a role for an IP version.
+pub(super) fn map(role: Role, version: u8) -> Map {
+    let found = MAPS
+        .into_iter()
+        .find(|map| map.role == role && map.version == version);
+    found.unwrap_or(Map {
+        name: "masq4",
+        version: 4,
+        role: Role::Masquerade,
+    })
+}
+
+/// Makes the table; `EEXIST` if it is there.
+pub(super) fn table(change: &mut Transaction) {
+    change.change(NEWTABLE, flag::CREATE | flag::EXCL, |m| {
+        m.text(1, TABLE);
+    });
+    for (index, map) in (1..).zip(MAPS) {
+        new_map(change, map, index);
+    }
+    chain(change, "ports");
+    for map in [Role::PortAt, Role::Port]
+        .into_iter()
+        .flat_map(|role| [map(role, 4), map(role, 6)])
+    {
+        add_rule(change, "ports", |rule| port_rule(rule, map));
+    }
+    const DSTNAT: i32 = -100;
+    const SRCNAT: i32 = 100;
+    base_chain(change, "prerouting", 0, DSTNAT);
+    base_chain(change, "output", 3, DSTNAT);
+    for name in ["prerouting", "output"] {
+        add_rule(change, name, |rule| {
+            rule.to_this_host().end(JUMP, Some("ports"));
+        });
+    }
+    base_chain(change, "postrouting", 4, SRCNAT);
+    for version in [4, 6] {
+        add_rule(change, "postrouting", |rule| {
+            rule.ip_version(version).forwarded();
+            address(rule, version, false).lookup(map(Role::Back, version).name, REG, VERDICT);
+        });
+    }
+    for version in [4, 6] {
+        add_rule(change, "postrouting", |rule| {
+            rule.ip_version(version);
+            address(rule, version, true).lookup(map(Role::Masquerade, version).name, REG, VERDICT);
+        });
+    }
+}
+
+/// Makes the chains of the entries' subnets that are not there yet.
+pub(super) fn subnets(change: &mut Transaction, entries: &[Entry], present: &[Chain]) {
+    for name in chains_of(entries) {
+        if present.iter().any(|chain| chain.name == name) {
+            continue;
+        }
+        change.change(NEWCHAIN, flag::CREATE | flag::EXCL, |m| {
+            m.text(1, TABLE).text(3, &name);
+        });
+        let Some(pod) = entries
+            .iter()
+            .find(|entry| entry.chain().as_ref() == Some(&name))
+        else {
+            continue;
+        };
+        match pod {
+            Entry::Masquerade { pod } => masquerade_rules(change, &name, *pod),
+            Entry::Back { pod } => back_rules(change, &name, *pod),
+            Entry::Forward { .. } => {}
+        }
+    }
+}
+
+/// Rules of [`masquerade_rules`] and [`back_rules`].
+const MASQUERADE_RULES: u32 = 3;
+const BACK_RULES: u32 = 2;
+
+/// To the subnet itself and to groups a pod speaks with its own address, else with the host's.
+fn masquerade_rules(change: &mut Transaction, chain: &str, pod: Cidr) {
+    let groups = if pod.addr.is_ipv4() {
+        "224.0.0.0/4"
+    } else {
+        "ff00::/8"
+    };
+    let groups = groups.parse().unwrap_or(pod);
+    for network in [pod.network(), groups] {
+        add_rule(change, chain, |rule| {
+            within(rule, network, false).end(RETURN, None);
+        });
+    }
+    add_rule(change, chain, |rule| {
+        rule.masquerade();
+    });
+}
+
+/// A forwarded connection that comes from the pod's own subnet, or from this host's loopback,
+/// must come back through this host: the pod sees it coming from here.
+fn back_rules(change: &mut Transaction, chain: &str, pod: Cidr) {
+    let loopback = if pod.addr.is_ipv4() {
+        "127.0.0.0/8"
+    } else {
+        "::1/128"
+    };
+    let loopback = loopback.parse().unwrap_or(pod);
+    for network in [pod.network(), loopback] {
+        add_rule(change, chain, |rule| {
+            within(rule, network, true).masquerade();
+        });
+    }
+}
+
+/// The names of the chains that the entries jump to, each once.
+fn chains_of(entries: &[Entry]) -> Vec<String> {
+    let mut names: Vec<String> = entries.iter().filter_map(Entry::chain).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Whether a chain is a subnet's.
+pub(super) fn is_subnet(chain: &str) -> bool {
+    chain.starts_with("masq-") || chain.starts_with("back-")
+}
+
+/// Whether nothing jumps to a subnet's chain: all its uses are its own rules.
+pub(super) fn is_unused(chain: &Chain) -> bool {
+    chain.uses
+        <= if chain.name.starts_with("masq-") {
+            MASQUERADE_RULES
+        } else {
+            BACK_RULES
+        }
+}
+
+/// Removes a chain with its rules; `EBUSY` while an element jumps to it.
+pub(super) fn delete_chain(change: &mut Transaction, name: &str) {
+    change.change(DELCHAIN, 0, |m| {
+        m.text(1, TABLE).text(3, name);
+    });
+}
+
+/// Removes the table with everything in it.
+pub(super) fn delete_table(change: &mut Transaction) {
+    change.change(DELTABLE, 0, |m| {
+        m.text(1, TABLE);
+    });
+}
+
+fn port_rule(rule: &mut Rule<'_>, map: Map) {
+    // The key: protocol, [address,] port, each filling whole registers.
+    rule.ip_version(map.version).meta(META_L4PROTO, REG);
+    let mut next = REG + 1;
+    if map.role == Role::PortAt {
+        let (offset, length) = if map.version == 4 { (16, 4) } else { (24, 16) };
+        rule.payload(Base::Network, offset, length, next);
+        next += length / 4;
+    }
+    rule.payload(Base::Transport, 2, 2, next)
+        .lookup(map.name, REG, REG);
+    rule.dnat(map.version, REG, REG + if map.version == 4 { 1 } else { 4 });
+}
+
+/// Loads the source or destination address.
+fn address<'a, 'b>(rule: &'a mut Rule<'b>, version: u8, source: bool) -> &'a mut Rule<'b> {
+    let (offset, length) = match (version, source) {
+        (4, true) => (12, 4),
+        (4, false) => (16, 4),
+        (_, true) => (8, 16),
+        (_, false) => (24, 16),
+    };
+    rule.payload(Base::Network, offset, length, REG)
+}
+
+/// Goes on only if the source or destination address is inside a network.
+fn within<'a, 'b>(rule: &'a mut Rule<'b>, network: Cidr, source: bool) -> &'a mut Rule<'b> {
+    let network = network.network();
+    address(rule, version(network.addr), source)
+        .mask(REG, &octets(network.mask()))
+        .equal(REG, &octets(network.addr))
+}
+
+fn chain(change: &mut Transaction, name: &str) {
+    change.change(NEWCHAIN, flag::CREATE, |m| {
+        m.text(1, TABLE).text(3, name);
+    });
+}
+
+fn base_chain(change: &mut Transaction, name: &str, hook: u32, priority: i32) {
+    change.change(NEWCHAIN, flag::CREATE, |m| {
+        m.text(1, TABLE).text(3, name);
+        m.nest(4, |m| {
+            m.be32(1, hook).attr(2, &priority.to_be_bytes());
+        });
+        m.be32(5, 1).text(7, "nat");
+    });
+}
+
+fn add_rule(change: &mut Transaction, chain: &str, fill: impl FnOnce(&mut Rule<'_>)) {
+    change.change(NEWRULE, flag::CREATE | flag::APPEND, |m| {
+        m.text(1, TABLE).text(2, chain);
+        rule(m, fill);
+    });
+}
+
+fn new_map(change: &mut Transaction, map: Map, id: u32) {
+    // The numbers of nft's types, so that `nft list` shows the elements well.
+    const IPV4: u32 = 7;
+    const IPV6: u32 = 8;
+    const PROTOCOL: u32 = 12;
+    const SERVICE: u32 = 13;
+    const VERDICT_TYPE: u32 = 0xffff_ff00;
+    const MAP: u32 = 8;
+    let (ip, ip_length) = if map.version == 4 {
+        (IPV4, 4)
+    } else {
+        (IPV6, 16)
+    };
+    let (key, key_length, data, data_length) = match map.role {
+        Role::Masquerade | Role::Back => (ip, ip_length, VERDICT_TYPE, 16),
+        Role::Port => (PROTOCOL << 6 | SERVICE, 8, ip << 6 | SERVICE, ip_length + 4),
+        Role::PortAt => (
+            (PROTOCOL << 6 | ip) << 6 | SERVICE,
+            8 + ip_length,
+            ip << 6 | SERVICE,
+            ip_length + 4,
+        ),
+    };
+    change.change(NEWSET, flag::CREATE, |m| {
+        m.text(1, TABLE).text(2, map.name).be32(3, MAP);
+        m.be32(4, key)
+            .be32(5, key_length)
+            .be32(6, data)
+            .be32(7, data_length)
+            .be32(10, id);
+    });
+}

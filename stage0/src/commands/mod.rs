@@ -1,0 +1,107 @@
+//! The subcommands, one file each, and the table that names them.
+
+mod cat_manifest;
+mod completion;
+mod enter;
+mod fetch;
+mod gc;
+mod help;
+mod image;
+mod list;
+mod network;
+mod pod_flags;
+mod pod_json;
+mod prepare;
+mod pretty;
+mod rm;
+mod run;
+mod run_flags;
+mod run_prepared;
+mod status;
+mod stop;
+mod uuids;
+mod version;
+
+use clap::{ArgMatches, Command};
+
+use crate::context::Context;
+use crate::failure::{Failure, Outcome};
+use crate::output;
+
+/// Where pods and images live unless `--dir` says otherwise.
+pub(crate) const DEFAULT_DATA_DIR: &str = "/var/lib/rkt";
+
+/// A subcommand.
+pub(crate) struct Entry {
+    /// The word on the command line.
+    pub(crate) name: &'static str,
+    /// One line about it.
+    pub(crate) about: &'static str,
+    /// How it is used, after `rkt` and its parents' names.
+    pub(crate) usage: &'static str,
+    /// The description in its help text.
+    pub(crate) long: &'static str,
+    /// Adds its flags and arguments.
+    pub(crate) arguments: fn(Command) -> Command,
+    /// Runs it.
+    pub(crate) run: fn(&Context, &ArgMatches) -> Outcome,
+    /// It refuses to run as another user than root.
+    pub(crate) needs_root: bool,
+    /// It is left out of help texts.
+    pub(crate) hidden: bool,
+    /// Flags that are accepted with a warning, and what the warning advises.
+    pub(crate) deprecated: &'static [(&'static str, &'static str)],
+    /// Its own subcommands.
+    pub(crate) children: &'static [Entry],
+}
+
+impl Entry {
+    /// What a table entry starts from.
+    pub(crate) const BASE: Self = Self {
+        name: "",
+        about: "",
+        usage: "",
+        long: "",
+        arguments: |command| command,
+        run: |_, _| Ok(std::process::ExitCode::SUCCESS),
+        needs_root: false,
+        hidden: false,
+        deprecated: &[],
+        children: &[],
+    };
+}
+
+/// Every subcommand, in the order of the help text.
+pub(crate) const ALL: &[Entry] = &[
+    cat_manifest::ENTRY,
+    completion::ENTRY,
+    enter::ENTRY,
+    fetch::ENTRY,
+    gc::ENTRY,
+    help::ENTRY,
+    image::ENTRY,
+    list::ENTRY,
+    prepare::ENTRY,
+    rm::ENTRY,
+    run::ENTRY,
+    run_prepared::ENTRY,
+    status::ENTRY,
+    stop::ENTRY,
+    version::ENTRY,
+];
+
+/// Goes through all that was asked for and fails at the end if one failed.
+fn each(all: Vec<String>, mut one: impl FnMut(&str) -> Result<(), Failure>) -> Outcome {
+    let mut failed = None;
+    for name in all {
+        if let Err(failure) = one(&name) {
+            if let Some(earlier) = failed.replace(failure) {
+                output::note(&Failure::brief(&earlier));
+            }
+        }
+    }
+    match failed {
+        None => Ok(std::process::ExitCode::SUCCESS),
+        Some(failure) => Err(failure),
+    }
+}

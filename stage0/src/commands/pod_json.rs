@@ -1,0 +1,201 @@
+//! Pods as JSON, with the field names of the original's `api/v1`.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use pod::{Network, Pod};
+use serde::Serialize;
+
+use crate::failure::{Doing, Failure};
+
+/// A pod.
+#[derive(Debug, Serialize)]
+pub(super) struct PodJson {
+    /// The UUID.
+    name: String,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    networks: Vec<NetworkJson>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    app_names: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    apps: Vec<AppJson>,
+    /// Seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<u64>,
+    /// Seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<u64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    user_annotations: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    user_labels: BTreeMap<String, String>,
+}
+
+/// A network of a pod.
+#[derive(Debug, Serialize)]
+struct NetworkJson {
+    #[serde(rename = "netName")]
+    name: String,
+    #[serde(rename = "netConf")]
+    conf: String,
+    #[serde(rename = "pluginPath")]
+    plugin_path: String,
+    #[serde(rename = "ifName")]
+    interface: String,
+    ip: String,
+    args: String,
+    mask: String,
+}
+
+/// An app of a pod.
+#[derive(Debug, Serialize)]
+pub(super) struct AppJson {
+    name: String,
+    state: &'static str,
+    /// Nanoseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finished_at: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i32>,
+    image_id: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mounts: Vec<MountJson>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    user_annotations: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    user_labels: BTreeMap<String, String>,
+}
+
+/// A mount of an app.
+#[derive(Debug, Serialize)]
+struct MountJson {
+    name: String,
+    container_path: String,
+    host_path: String,
+    read_only: bool,
+}
+
+impl PodJson {
+    /// Reads what there is to read about a pod.
+    pub(super) fn of(pod: &Pod) -> Result<Self, Failure> {
+        let problem = || format!("cannot read pod {:?}", pod.uuid());
+        let manifest = pod.manifest().doing_with(problem)?;
+        let networks = super::network::of(pod).doing_with(problem)?;
+        let mut json = Self {
+            name: pod.uuid().to_owned(),
+            state: pod.state().as_str(),
+            networks: networks.into_iter().map(NetworkJson::from).collect(),
+            app_names: Vec::new(),
+            apps: Vec::new(),
+            created_at: pod.created().doing_with(problem)?.map(seconds),
+            started_at: pod.started().doing_with(problem)?.map(seconds),
+            user_annotations: BTreeMap::new(),
+            user_labels: BTreeMap::new(),
+        };
+        if let Some(manifest) = manifest {
+            for app in &manifest.apps {
+                json.app_names.push(app.name.to_string());
+                json.apps.push(AppJson::of(pod, &manifest, app)?);
+            }
+            json.user_annotations = manifest.user_annotations;
+            json.user_labels = manifest.user_labels;
+        }
+        Ok(json)
+    }
+}
+
+impl AppJson {
+    fn of(
+        pod: &Pod,
+        manifest: &appc::PodManifest,
+        app: &appc::RuntimeApp,
+    ) -> Result<Self, Failure> {
+        let problem = || {
+            format!(
+                "cannot read app {:?} of pod {:?}",
+                app.name.as_str(),
+                pod.uuid()
+            )
+        };
+        let state = pod.app_state(&app.name).doing_with(problem)?;
+        let [created, started, finished] = pod.app_times(&app.name).doing_with(problem)?;
+        let inner = app.app.as_ref();
+        Ok(Self {
+            name: app.name.to_string(),
+            state: state.as_str(),
+            created_at: created.map(nanoseconds),
+            started_at: started.map(nanoseconds),
+            finished_at: finished.map(nanoseconds),
+            exit_code: pod.app_exit_status(&app.name).doing_with(problem)?,
+            image_id: app.image.id.to_string(),
+            mounts: mounts(pod, manifest, app),
+            user_annotations: inner
+                .map(|a| a.user_annotations.clone())
+                .unwrap_or_default(),
+            user_labels: inner.map(|a| a.user_labels.clone()).unwrap_or_default(),
+        })
+    }
+}
+
+/// The app's mounts: those of the pod manifest, then the mount points that a volume fulfils.
+fn mounts(pod: &Pod, manifest: &appc::PodManifest, app: &appc::RuntimeApp) -> Vec<MountJson> {
+    let mut all = Vec::new();
+    let mut add = |volume: &appc::Volume, path: &str, read_only: bool| {
+        let source = volume.source.clone();
+        let host = source.unwrap_or_else(|| {
+            let shared = pod.dir().path().join(stage1_abi::path::SHARED_VOLUMES);
+            shared.join(volume.name.as_str()).display().to_string()
+        });
+        all.push(MountJson {
+            name: volume.name.to_string(),
+            container_path: path.to_owned(),
+            host_path: host,
+            read_only: read_only || volume.read_only,
+        });
+    };
+    for mount in &app.mounts {
+        if let Some(volume) = manifest.volume_of(mount) {
+            add(volume, &mount.path, false);
+        }
+    }
+    for point in app.app.iter().flat_map(|a| &a.mount_points) {
+        let overridden = app.mounts.iter().any(|m| m.path == point.path);
+        let volume = manifest.volumes.iter().find(|v| v.name == point.name);
+        if let (false, Some(volume)) = (overridden, volume) {
+            add(volume, &point.path, point.read_only);
+        }
+    }
+    all
+}
+
+impl From<Network> for NetworkJson {
+    fn from(n: Network) -> Self {
+        Self {
+            name: n.name,
+            conf: n.conf,
+            plugin_path: n.plugin_path,
+            interface: n.interface,
+            ip: n.ip,
+            args: n.args,
+            mask: n.mask,
+        }
+    }
+}
+
+fn since_epoch(time: SystemTime) -> std::time::Duration {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    since_epoch(time).as_secs()
+}
+
+fn nanoseconds(time: SystemTime) -> u64 {
+    u64::try_from(since_epoch(time).as_nanos()).unwrap_or(u64::MAX)
+}

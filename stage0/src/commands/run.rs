@@ -1,0 +1,67 @@
+//! `rkt run`.
+
+use clap::{ArgMatches, Command};
+
+use super::{Entry, pod_flags, prepare, run_flags, uuids};
+use crate::cli::flags::{Values, text};
+use crate::context::Context;
+use crate::failure::{Doing, Failure, Outcome};
+use crate::launch::{self, Launch};
+use crate::{podfiles, stage1};
+
+/// The entry in the table of commands.
+pub(super) const ENTRY: Entry = Entry {
+    name: "run",
+    about: "Run image(s) in a pod in rkt",
+    usage: "run [--volume=name,kind=host,...] [--mount volume=VOL,target=PATH] IMAGE [-- image-args...[---]]...",
+    long: "IMAGE should be a string referencing an image; either a hash, local file on disk, or URL.\nThey will be checked in that order and the first match will be used.\n\nVolumes are made available to the container via --volume.\nMounts bind volumes into each image's root within the container via --mount.\n--mount is position-sensitive; occurring before any images applies to all images,\noccurring after any images applies only to the nearest preceding image. Per-app\nmounts take precedence over global ones if they have the same path.\n\nAn \"--\" may be used to inhibit rkt run's parsing of subsequent arguments,\nwhich will instead be appended to the preceding image app's exec arguments.\nEnd the image arguments with a lone \"---\" to resume argument parsing.",
+    arguments: |command: Command| {
+        run_flags::arguments(pod_flags::arguments(command)).arg(text(
+            "uuid-file-save",
+            "",
+            "write out pod UUID to specified file",
+        ))
+    },
+    run,
+    needs_root: true,
+    deprecated: pod_flags::DEPRECATED,
+    ..Entry::BASE
+};
+
+fn run(context: &Context, matches: &ArgMatches) -> Outcome {
+    let start = run_flags::read(context, matches)?;
+    let request = prepare::Request::read(context, matches)?;
+    if start.args.interactive && request.app_count() > 1 {
+        return Err(Failure::new("interactive option only supports one image"));
+    }
+    let (pods, preparing, made_of) = prepare::prepare(context, &request)?;
+    uuids::save(matches.str("uuid-file-save"), preparing.uuid())?;
+    let names: Vec<_> = made_of
+        .manifest
+        .apps
+        .iter()
+        .map(|a| a.name.to_string())
+        .collect();
+    let written =
+        stage1_abi::path::stage1_written(made_of.overlay.then_some(made_of.stage1.tree.as_str()));
+    podfiles::before_start(
+        preparing.dir(),
+        &written,
+        &names,
+        start.resolv_conf.as_deref(),
+        start.hosts.as_deref(),
+    )?;
+    let mut args = start.args;
+    args.uuid = preparing.uuid().to_owned();
+    args.private_users = made_of.private_users;
+    let launch = Launch {
+        overlays: made_of.overlays(),
+        entrypoint: stage1::run_path(&made_of.stage1.manifest)?,
+        version: stage1::interface_version(&made_of.stage1.manifest),
+        args,
+    };
+    let running = preparing
+        .into_running(&pods)
+        .doing("cannot move the pod to the run phase")?;
+    Err(launch::exec(context, running, &launch))
+}

@@ -1,0 +1,253 @@
+//! Images, as commands need them: found by what a person typed, imported, rendered.
+
+use std::path::{Path, PathBuf};
+
+use appc::{Hash, ImageManifest, ImageName};
+use clap::ArgMatches;
+use store::{ImageId, ImportOptions, Store};
+
+use crate::cli::flags::Values;
+use crate::context::Context;
+use crate::failure::{Doing, Failure};
+
+/// When an image is fetched although the store may have it (`--pull-policy`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PullPolicy {
+    /// Never.
+    Never,
+    /// When the store does not have it.
+    New,
+    /// Always, as far as it changed.
+    Update,
+}
+
+impl PullPolicy {
+    /// Reads `--pull-policy` and the flags it replaced.
+    pub(crate) fn read(matches: &ArgMatches) -> Result<Self, Failure> {
+        let (store_only, no_store) = (matches.is("store-only"), matches.is("no-store"));
+        match (store_only, no_store, matches.str("pull-policy")) {
+            (true, true, _) => Err(Failure::new("both --store-only and --no-store specified")),
+            (true, false, _) => Ok(Self::Never),
+            (false, true, _) => Ok(Self::Update),
+            (.., "never") => Ok(Self::Never),
+            (.., "new") => Ok(Self::New),
+            (.., "update") => Ok(Self::Update),
+            (.., other) => Err(Failure::new(format!(
+                "invalid value {other:?} for --pull-policy: must be never, new or update"
+            ))),
+        }
+    }
+}
+
+/// An image whose tree is ready.
+#[derive(Debug, Clone)]
+pub(crate) struct Rendered {
+    pub(crate) id: Hash,
+    pub(crate) manifest: ImageManifest,
+    /// Its ID in the tree store.
+    pub(crate) tree: String,
+}
+
+/// The store, spoken to in the words of the command line.
+#[derive(Debug)]
+pub(crate) struct Images {
+    /// The store itself.
+    pub(crate) store: Store,
+    data_dir: PathBuf,
+}
+
+impl Images {
+    /// The store of the data directory.
+    pub(crate) fn open(context: &Context) -> Self {
+        Self {
+            store: Store::open(&context.data_dir),
+            data_dir: context.data_dir.clone(),
+        }
+    }
+
+    /// The image that a reference means, imported if the policy says so.
+    pub(crate) fn find(
+        &self,
+        context: &Context,
+        text: &str,
+        policy: PullPolicy,
+    ) -> Result<ImageId, Failure> {
+        let problem = || format!("cannot get image {text:?}");
+        match Reference::parse(text).doing_with(problem)? {
+            Reference::File(path) if policy != PullPolicy::Never => {
+                self.import_file(path, context.insecure.image)
+            }
+            _ => self.lookup(text),
+        }
+        .doing_with(problem)
+    }
+
+    /// An image of the store, by its ID, the beginning of one, or its name.
+    pub(crate) fn lookup(&self, text: &str) -> Result<ImageId, Failure> {
+        match Reference::parse(text)? {
+            Reference::Hash(prefix) => self.by_hash(prefix),
+            Reference::Name(name) => self.by_name(name),
+            Reference::File(path) => Err(Failure::new(format!(
+                "{path:?} is a file, not an image of the store"
+            ))),
+        }
+    }
+
+    /// Imports an ACI file. `trusted` files need no signature.
+    pub(crate) fn import_file(&self, path: &str, trusted: bool) -> Result<ImageId, Failure> {
+        let file = std::fs::File::open(path).doing_with(|| format!("cannot open {path:?}"))?;
+        let kind = file
+            .metadata()
+            .doing_with(|| format!("cannot inspect {path:?}"))?;
+        if kind.is_dir() {
+            return Err(Failure::new(format!("{path:?} is a directory, not an ACI")));
+        }
+        if !trusted {
+            return Err(Failure::new(format!(
+                "the signature of {path:?} cannot be checked in this version: if you trust it, use --insecure-options=image"
+            )));
+        }
+        self.import(file, path)
+    }
+
+    /// Imports an ACI from a stream. Root's imports are rendered at once: the first run finds the
+    /// tree there.
+    pub(crate) fn import(
+        &self,
+        from: impl std::io::Read + Send,
+        source: &str,
+    ) -> Result<ImageId, Failure> {
+        let options = ImportOptions {
+            render: rustix::process::geteuid().is_root(),
+            ..ImportOptions::default()
+        };
+        let info = self
+            .store
+            .import(from, &options)
+            .doing_with(|| format!("cannot import {source:?}"))?;
+        Ok(info.id)
+    }
+
+    /// The image with an ID or the beginning of one.
+    pub(crate) fn by_hash(&self, prefix: &str) -> Result<ImageId, Failure> {
+        self.store
+            .resolve(prefix)
+            .doing_with(|| format!("cannot find image {prefix:?}"))
+    }
+
+    /// The image of a name, perhaps with labels.
+    pub(crate) fn by_name(&self, text: &str) -> Result<ImageId, Failure> {
+        let problem = || format!("cannot find image {text:?}");
+        let name = ImageName::parse(text).doing_with(problem)?;
+        self.store
+            .find_by_name(&name.name, &name.labels)
+            .doing_with(problem)?
+            .ok_or_else(|| {
+                Failure::new(format!(
+                    "no image named {text:?} in the store, and discovery is not available in this version: fetch it as a file"
+                ))
+            })
+    }
+
+    /// The image's tree, rendered now if it was not before.
+    pub(crate) fn render(&self, id: &ImageId) -> Result<Rendered, Failure> {
+        let problem = || format!("cannot render image {id}");
+        let tree = self.store.tree(id).doing_with(problem)?;
+        let manifest = self.store.manifest(id).doing_with(problem)?;
+        Ok(Rendered {
+            id: id.clone(),
+            manifest,
+            tree: tree.id,
+        })
+    }
+
+    /// Whether the store has the image.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.store.resolve(id).is_ok()
+    }
+
+    /// Renders an image into a directory.
+    pub(crate) fn render_into(&self, image: &Rendered, dir: &Path) -> Result<(), Failure> {
+        let problem = || format!("cannot copy image {} to {}", image.id, dir.display());
+        self.store
+            .render_into(&image.id, dir, true)
+            .doing_with(problem)
+    }
+
+    /// Whether trees can be mounted as overlays; if not, why.
+    pub(crate) fn overlay_supported(&self) -> Result<(), String> {
+        store::overlay_supported(&self.data_dir)
+    }
+}
+
+/// What a person's words for an image mean, in the order of the original.
+#[derive(Debug, PartialEq, Eq)]
+enum Reference<'a> {
+    /// An image ID or the beginning of one.
+    Hash(&'a str),
+    /// A file.
+    File(&'a str),
+    /// A name, perhaps with labels.
+    Name(&'a str),
+}
+
+impl<'a> Reference<'a> {
+    fn parse(text: &'a str) -> Result<Self, Failure> {
+        let remote = |what: &str| {
+            Err(Failure::new(format!(
+                "{what} is not available in this version: fetch the image as a file"
+            )))
+        };
+        if text.starts_with("sha512-") {
+            return Ok(Self::Hash(text));
+        }
+        if text.starts_with("docker:") {
+            return remote("fetching from Docker registries");
+        }
+        if text.starts_with("http://") || text.starts_with("https://") {
+            return remote("fetching from URLs");
+        }
+        if text.starts_with("cimd:") {
+            return remote("fetching by distribution point");
+        }
+        if let Some(path) = text.strip_prefix("file://") {
+            return Ok(Self::File(path));
+        }
+        if let Some((scheme, _)) = text.split_once("://") {
+            return Err(Failure::new(format!(
+                "the scheme {scheme:?} is not supported"
+            )));
+        }
+        let is_file = || Path::new(text).is_file();
+        Ok(match text {
+            "" => return Err(Failure::new("an image has an empty name")),
+            _ if text.starts_with('/') || is_file() => Self::File(text),
+            _ if text.contains(':') => Self::Name(text),
+            _ if text.contains("./") || text.ends_with(".aci") => Self::File(text),
+            _ => Self::Name(text),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_read_in_the_originals_order() {
+        for (text, reference) in [
+            ("sha512-ab", Reference::Hash("sha512-ab")),
+            ("file:///x.aci", Reference::File("/x.aci")),
+            ("/x", Reference::File("/x")),
+            ("./x", Reference::File("./x")),
+            ("x.aci", Reference::File("x.aci")),
+            ("example.com/a:v1", Reference::Name("example.com/a:v1")),
+            ("example.com/a", Reference::Name("example.com/a")),
+        ] {
+            assert_eq!(Reference::parse(text).unwrap(), reference, "{text}");
+        }
+        for text in ["", "docker://busybox", "https://x/y.aci", "ftp://x"] {
+            assert!(Reference::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The last step of stage0: mounts of the pod's trees, then exec of stage1's `run`.
+
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use pod::RunningPod;
+use rustix::io::Errno;
+use sandbox::mounts::{self, Attr, Propagation};
+use stage1_abi::{RunArgs, env, path};
+
+use crate::context::Context;
+use crate::failure::{Doing, Failure};
+
+/// A rendered image and where it appears in the pod.
+#[derive(Debug, Clone)]
+pub(crate) struct Overlay {
+    /// The tree store's id of the image.
+    pub(crate) tree: String,
+    /// The app whose root it becomes; `None` is stage1 itself.
+    pub(crate) app: Option<String>,
+}
+
+/// How a pod is started.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    /// The trees to mount, stage1's first; empty when they were copied.
+    pub(crate) overlays: Vec<Overlay>,
+    /// The run entrypoint, below the stage1 root.
+    pub(crate) entrypoint: PathBuf,
+    /// The interface version that stage1 speaks.
+    pub(crate) version: u32,
+    /// What stage1 is told.
+    pub(crate) args: RunArgs,
+}
+
+/// Becomes the pod. Returns only to say why that failed.
+pub(crate) fn exec(context: &Context, pod: RunningPod, launch: &Launch) -> Failure {
+    let exec = || -> Result<std::convert::Infallible, Failure> {
+        rustix::process::fchdir(pod.dir().fd()).doing("cannot enter the pod's directory")?;
+        if !launch.overlays.is_empty() {
+            own_mounts()?;
+        }
+        for overlay in &launch.overlays {
+            mount(&context.data_dir, overlay)?;
+        }
+        let program = Path::new(path::STAGE1_ROOTFS).join(&launch.entrypoint);
+        if launch.overlays.is_empty() {
+            protect(&program)?;
+        } else {
+            read_only(&program)?;
+        }
+        context.trace(|| format!("Execing {}", program.display()));
+        let lock = pod.into_lock_fd().doing("cannot keep the pod's lock")?;
+        let error = Command::new(&program)
+            .args(launch.args.to_args(launch.version))
+            .env(env::LOCK_FD, lock.as_raw_fd().to_string())
+            .exec();
+        Err(error).doing_with(|| format!("cannot execute stage1's {}", program.display()))
+    };
+    match exec() {
+        Err(failure) => failure,
+    }
+}
+
+/// Leaves the host's mount namespace: what is mounted from here on is the pod's alone, while the
+/// host's own mounts and unmounts still arrive.
+fn own_mounts() -> Result<(), Failure> {
+    sandbox::clone::unshare(sandbox::clone::Namespaces::MOUNT)
+        .doing("cannot make a mount namespace")?;
+    let root = rustix::fs::open(
+        "/",
+        rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )
+    .doing("cannot open /")?;
+    mounts::propagate(root, Propagation::Slave, true).doing("cannot make / a slave mount")
+}
+
+/// Mounts one tree with the pod's own writable layer. The working directory is the pod's.
+fn mount(data_dir: &Path, overlay: &Overlay) -> Result<(), Failure> {
+    let problem = || format!("cannot mount the overlay of tree {:?}", overlay.tree);
+    let lower = data_dir.join("cas/tree").join(&overlay.tree).join("rootfs");
+    let lower = escaped(&lower).ok_or_else(|| Failure::new(problem()))?;
+    let layer = Layer::of(overlay);
+    let options = [
+        ("source", "overlay"),
+        ("lowerdir", lower.as_str()),
+        ("upperdir", layer.upper.as_str()),
+        ("workdir", layer.work.as_str()),
+        // Syncing the upper directory when the pod ends would make its end wait for the disk, to
+        // save what a crash makes useless anyway.
+        ("volatile", ""),
+    ];
+    let mount = match mounts::new("overlay", &options, Attr::empty()) {
+        // Before Linux 5.10 there was no such option.
+        Err(error) if error.errno == Errno::INVAL => {
+            mounts::new("overlay", &options[..options.len() - 1], Attr::empty())
+        }
+        other => other,
+    }
+    .doing_with(problem)?;
+    mounts::attach_at(mount, &layer.target).doing_with(problem)
+}
+
+/// Where the writable layer of a tree is and where the whole appears, below the pod's directory.
+pub(crate) struct Layer {
+    pub(crate) upper: String,
+    pub(crate) work: String,
+    pub(crate) target: PathBuf,
+}
+
+impl Layer {
+    pub(crate) fn of(overlay: &Overlay) -> Self {
+        let base = format!("{}/{}", path::OVERLAY, overlay.tree);
+        let root = PathBuf::from(path::STAGE1_ROOTFS);
+        match &overlay.app {
+            None => Self {
+                upper: format!("{base}/upper"),
+                work: format!("{base}/work"),
+                target: root,
+            },
+            Some(app) => Self {
+                upper: format!("{base}/upper/{app}"),
+                work: format!("{base}/work/{app}"),
+                target: root.join(path::app_rootfs(app)),
+            },
+        }
+    }
+}
+
+/// A path as overlayfs reads it, where colons separate layers.
+fn escaped(path: &Path) -> Option<String> {
+    let text = path.to_str()?;
+    Some(text.replace('\\', "\\\\").replace(':', "\\:"))
+}
+
+/// Hides the program that is about to run behind a read-only mount of its own, in a mount namespace
+/// of its own: whatever runs in the pod later cannot write to it through `/proc/PID/exe`.
+pub(crate) fn protect(program: &Path) -> Result<(), Failure> {
+    own_mounts()?;
+    read_only(program)
+}
+
+/// Mounts the directory of a program read-only over itself.
+fn read_only(program: &Path) -> Result<(), Failure> {
+    let dir = match program.parent() {
+        Some(dir) if !dir.ends_with("rootfs") => dir,
+        _ => program,
+    };
+    let problem = || format!("cannot protect {} from being written", dir.display());
+    let copy = mounts::copy(rustix::fs::CWD, dir, false).doing_with(problem)?;
+    mounts::restrict(&copy, Attr::RDONLY, false).doing_with(problem)?;
+    mounts::attach_at(copy, dir).doing_with(problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colons_and_backslashes_reach_overlayfs() {
+        assert_eq!(escaped(Path::new("/a:b\\c")).unwrap(), "/a\\:b\\\\c");
+    }
+}

@@ -1,0 +1,264 @@
+//! What stage0 writes into a pod's directory (surface: "Files in a pod dir").
+
+use std::path::{Path, PathBuf};
+
+use appc::PodManifest;
+use pod::{Dir, Pods, PreparingPod};
+use rustix::fs::{AtFlags, Gid, Mode, Uid};
+use stage1_abi::{PrivateUsers, path};
+
+use crate::context::Context;
+use crate::failure::{Doing, Failure};
+use crate::images::{Images, Rendered};
+use crate::launch::{Layer, Overlay};
+
+/// Files of a pod directory.
+const FILE: u32 = 0o640;
+/// Directories of a pod directory.
+const DIR: u32 = 0o750;
+/// Directories that apps see.
+const OPEN_DIR: u32 = 0o755;
+
+/// What a pod is made of.
+#[derive(Debug)]
+pub(crate) struct Ingredients {
+    pub(crate) manifest: PodManifest,
+    /// The stage1 image.
+    pub(crate) stage1: Rendered,
+    /// The apps' images, in the order of the manifest.
+    pub(crate) images: Vec<Rendered>,
+    /// Trees are mounted as overlays instead of copied.
+    pub(crate) overlay: bool,
+    pub(crate) private_users: Option<PrivateUsers>,
+}
+
+impl Ingredients {
+    /// The trees to mount at the start, stage1's first.
+    pub(crate) fn overlays(&self) -> Vec<Overlay> {
+        if !self.overlay {
+            return Vec::new();
+        }
+        let stage1 = Overlay {
+            tree: self.stage1.tree.clone(),
+            app: None,
+        };
+        let apps = self.manifest.apps.iter().zip(&self.images);
+        let apps = apps.map(|(app, image)| Overlay {
+            tree: image.tree.clone(),
+            app: Some(app.name.to_string()),
+        });
+        std::iter::once(stage1).chain(apps).collect()
+    }
+}
+
+/// The umask while files are made whose modes matter; the user's comes back afterwards.
+struct Umask(Mode);
+
+impl Umask {
+    fn clear() -> Self {
+        Self(rustix::process::umask(Mode::empty()))
+    }
+}
+
+impl Drop for Umask {
+    fn drop(&mut self) {
+        rustix::process::umask(self.0);
+    }
+}
+
+/// Makes a pod and everything in it. It is in the prepare phase, its lock is held.
+pub(crate) fn prepare(
+    context: &Context,
+    pods: &Pods,
+    images: &Images,
+    made_of: &Ingredients,
+) -> Result<PreparingPod, Failure> {
+    let _umask = Umask::clear();
+    let pod = pods.new_pod().doing("cannot create the pod")?;
+    context.trace(|| format!("Preparing pod {}", pod.uuid()));
+    match fill(context, pod.dir(), images, made_of) {
+        Ok(()) => Ok(pod),
+        Err(failure) => {
+            abandon(pods, pod);
+            Err(failure)
+        }
+    }
+}
+
+/// Removes a pod that cannot be finished. If that fails too, garbage collection will.
+fn abandon(pods: &Pods, pod: PreparingPod) {
+    if let Err(error) = pod.abandon(pods) {
+        crate::output::note(&format!("cannot remove the unfinished pod: {error}"));
+    }
+}
+
+fn fill(
+    context: &Context,
+    dir: &Dir,
+    images: &Images,
+    made_of: &Ingredients,
+) -> Result<(), Failure> {
+    let problem = || format!("cannot prepare the pod in {}", dir.path().display());
+    describe(dir, made_of).doing_with(problem)?;
+    match made_of.overlay {
+        true => {
+            for overlay in made_of.overlays() {
+                layer(context, dir, &overlay)?;
+            }
+        }
+        false => copy(dir, images, made_of)?,
+    }
+    let written = written(made_of);
+    status_files(dir, &written, &made_of.manifest).doing_with(problem)
+}
+
+/// Where stage1's files end up on the host.
+fn written(made_of: &Ingredients) -> PathBuf {
+    path::stage1_written(made_of.overlay.then_some(made_of.stage1.tree.as_str()))
+}
+
+/// The files that describe the pod.
+fn describe(dir: &Dir, made_of: &Ingredients) -> Result<(), pod::Error> {
+    dir.write(path::POD_CREATED, b"", FILE)?;
+    // Whoever lists pods meanwhile finds the whole manifest or none.
+    dir.write_whole(path::POD_MANIFEST, &made_of.manifest.to_json(), FILE)?;
+    dir.mkdir("stage1", DIR)?;
+    dir.mkdir(path::STAGE1_ROOTFS, OPEN_DIR)?;
+    dir.write(
+        path::STAGE1_MANIFEST,
+        &made_of.stage1.manifest.to_json(),
+        FILE,
+    )?;
+    dir.write(
+        path::STAGE1_TREE_STORE_ID,
+        made_of.stage1.tree.as_bytes(),
+        FILE,
+    )?;
+    dir.mkdir(path::APPS_INFO, DIR)?;
+    for (app, image) in made_of.manifest.apps.iter().zip(&made_of.images) {
+        dir.mkdir(Path::new(path::APPS_INFO).join(app.name.as_str()), DIR)?;
+        dir.write(
+            path::app_manifest(&app.name),
+            &image.manifest.to_json(),
+            FILE,
+        )?;
+        dir.write(
+            path::app_tree_store_id(&app.name),
+            image.tree.as_bytes(),
+            FILE,
+        )?;
+    }
+    if let Some(users) = made_of.private_users {
+        dir.write(
+            path::PRIVATE_USERS_PREPARED,
+            users.to_string().as_bytes(),
+            FILE,
+        )?;
+    }
+    if made_of.overlay {
+        dir.write(path::OVERLAY_PREPARED, b"", FILE)?;
+    }
+    Ok(())
+}
+
+/// The writable layer of one tree. Its top has the mode and owner of the tree's: it becomes `/`.
+fn layer(context: &Context, dir: &Dir, overlay: &Overlay) -> Result<(), Failure> {
+    let problem = || format!("cannot prepare the overlay of tree {:?}", overlay.tree);
+    let layer = Layer::of(overlay);
+    let base = PathBuf::from(path::OVERLAY).join(&overlay.tree);
+    let make = || -> Result<(), pod::Error> {
+        dir.mkdir(path::OVERLAY, DIR)?;
+        dir.mkdir(&base, DIR)?;
+        if overlay.app.is_some() {
+            dir.mkdir(base.join("upper"), OPEN_DIR)?;
+            dir.mkdir(base.join("work"), DIR)?;
+        }
+        dir.mkdir(&layer.upper, OPEN_DIR)?;
+        dir.mkdir(&layer.work, DIR)
+    };
+    make().doing_with(problem)?;
+    let tree = context
+        .data_dir
+        .join("cas/tree")
+        .join(&overlay.tree)
+        .join("rootfs");
+    let like = rustix::fs::lstat(&tree).doing_with(problem)?;
+    let (uid, gid) = (Uid::from_raw(like.st_uid), Gid::from_raw(like.st_gid));
+    let mode = Mode::from_raw_mode(like.st_mode & 0o7777);
+    let upper = layer.upper.as_str();
+    if !uid.is_root() || !gid.is_root() {
+        rustix::fs::chownat(
+            dir.fd(),
+            upper,
+            Some(uid),
+            Some(gid),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .doing_with(problem)?;
+    }
+    if mode.as_raw_mode() != OPEN_DIR {
+        rustix::fs::chmodat(dir.fd(), upper, mode, AtFlags::empty()).doing_with(problem)?;
+    }
+    Ok(())
+}
+
+/// Copies of the trees, for file systems that overlayfs cannot use.
+fn copy(dir: &Dir, images: &Images, made_of: &Ingredients) -> Result<(), Failure> {
+    let root = dir.path().join(path::STAGE1_ROOTFS);
+    images.render_into(&made_of.stage1, &root)?;
+    for (app, image) in made_of.manifest.apps.iter().zip(&made_of.images) {
+        let below = PathBuf::from(path::STAGE1_ROOTFS).join(path::app_rootfs(&app.name));
+        make_path(dir, &below)
+            .doing_with(|| format!("cannot make the root of app {:?}", app.name.as_str()))?;
+        images.render_into(image, &dir.path().join(below))?;
+    }
+    Ok(())
+}
+
+/// Makes a directory and those above it.
+fn make_path(dir: &Dir, path: &Path) -> Result<(), pod::Error> {
+    let mut made = PathBuf::new();
+    path.iter().try_for_each(|part| {
+        made.push(part);
+        dir.mkdir(&made, OPEN_DIR)
+    })
+}
+
+/// The directories and files in stage1's root that others watch or stamp.
+fn status_files(dir: &Dir, written: &Path, manifest: &PodManifest) -> Result<(), pod::Error> {
+    make_path(dir, &written.join(path::STATUS))?;
+    make_path(dir, &written.join(path::STAGE2))?;
+    for app in &manifest.apps {
+        dir.write(written.join(path::app_created(&app.name)), b"", FILE)?;
+        dir.mkdir(written.join(path::STAGE2).join(app.name.as_str()), OPEN_DIR)?;
+        dir.mkdir(written.join(path::app_rootfs(&app.name)), OPEN_DIR)?;
+    }
+    Ok(())
+}
+
+/// The files for one start of the pod: name resolution, and when the apps were started.
+pub(crate) fn before_start(
+    dir: &Dir,
+    written: &Path,
+    apps: &[String],
+    resolv_conf: Option<&str>,
+    hosts: Option<&str>,
+) -> Result<(), Failure> {
+    let _umask = Umask::clear();
+    let write = || -> Result<(), pod::Error> {
+        if resolv_conf.is_some() || hosts.is_some() {
+            dir.mkdir(written.join("etc"), OPEN_DIR)?;
+        }
+        if let Some(text) = resolv_conf {
+            dir.write(written.join(path::RESOLV_CONF), text.as_bytes(), 0o644)?;
+        }
+        if let Some(text) = hosts {
+            dir.write(written.join(path::HOSTS), text.as_bytes(), 0o644)?;
+        }
+        for app in apps {
+            dir.write(written.join(path::app_started(app)), b"", FILE)?;
+        }
+        Ok(())
+    };
+    write().doing("cannot write the files of the pod's start")
+}

@@ -1,0 +1,137 @@
+//! Calling a stage1's entrypoints.
+//!
+//! The pod's copy of the stage1 manifest says where they are. Of a pod with overlay mounts the
+//! programs are taken from the tree store, since the mounts are only seen inside the pod; they work
+//! in the pod's directory either way.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::{Component, Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use appc::ImageManifest;
+use pod::Pod;
+use stage1_abi::{annotation, path};
+
+use crate::context::Context;
+use crate::failure::{Doing, Failure};
+
+/// The entrypoints that stage0 calls in an existing pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Runs a command in an app.
+    Enter,
+    /// Frees what an exited pod holds.
+    Gc,
+    /// Ends a pod.
+    Stop,
+}
+
+impl Kind {
+    fn annotation(self) -> &'static str {
+        match self {
+            Self::Enter => annotation::ENTER,
+            Self::Gc => annotation::GC,
+            Self::Stop => annotation::STOP,
+        }
+    }
+}
+
+/// The stage1 of a pod.
+#[derive(Debug)]
+pub(crate) struct Entrypoints {
+    manifest: ImageManifest,
+    root: PathBuf,
+}
+
+impl Entrypoints {
+    /// Reads which stage1 a pod was prepared with.
+    pub(crate) fn of(context: &Context, pod: &Pod) -> Result<Self, Failure> {
+        let problem = || format!("cannot find the stage1 of pod {:?}", pod.uuid());
+        let manifest = pod.stage1_manifest().doing_with(problem)?;
+        let root = match pod.uses_overlay().doing_with(problem)? {
+            false => pod.dir().path().join(path::STAGE1_ROOTFS),
+            true => {
+                let tree = pod.stage1_tree().doing_with(problem)?;
+                let tree = tree
+                    .filter(|t| !t.is_empty() && !t.contains('/'))
+                    .ok_or_else(|| Failure::new(problem()))?;
+                context.data_dir.join("cas/tree").join(tree).join("rootfs")
+            }
+        };
+        Ok(Self { manifest, root })
+    }
+
+    /// The interface version it speaks.
+    pub(crate) fn version(&self) -> u32 {
+        interface_version(&self.manifest)
+    }
+
+    fn path(&self, kind: Kind) -> Result<PathBuf, Failure> {
+        Ok(self.root.join(inside(&self.manifest, kind.annotation())?))
+    }
+
+    /// Runs an entrypoint in the pod's directory and waits for it.
+    pub(crate) fn call(
+        &self,
+        pod: &Pod,
+        kind: Kind,
+        args: Vec<OsString>,
+    ) -> Result<ExitStatus, Failure> {
+        let program = self.path(kind)?;
+        Command::new(&program)
+            .args(args)
+            .current_dir(pod.dir().path())
+            .status()
+            .doing_with(|| format!("cannot execute {}", program.display()))
+    }
+
+    /// Becomes an entrypoint, in the pod's directory. Returns only to say why that failed.
+    pub(crate) fn exec(&self, pod: &Pod, kind: Kind, args: Vec<OsString>) -> Failure {
+        let exec = || -> Result<std::convert::Infallible, Failure> {
+            let program = self.path(kind)?;
+            crate::launch::protect(&program)?;
+            let error = Command::new(&program)
+                .args(args)
+                .current_dir(pod.dir().path())
+                .exec();
+            Err(error).doing_with(|| format!("cannot execute {}", program.display()))
+        };
+        match exec() {
+            Err(failure) => failure,
+        }
+    }
+}
+
+/// The interface version that a stage1 image declares; 1 when it declares none.
+pub(crate) fn interface_version(manifest: &ImageManifest) -> u32 {
+    let declared = manifest.annotations.get(annotation::INTERFACE_VERSION);
+    declared.and_then(|v| v.parse().ok()).unwrap_or(1)
+}
+
+/// Where the run entrypoint is, below the stage1 root.
+pub(crate) fn run_path(manifest: &ImageManifest) -> Result<PathBuf, Failure> {
+    inside(manifest, annotation::RUN)
+}
+
+/// An annotation's path made relative to the stage1 root. It must not climb out of it.
+fn inside(manifest: &ImageManifest, annotation: &str) -> Result<PathBuf, Failure> {
+    let value = manifest.annotations.get(annotation).ok_or_else(|| {
+        Failure::new(format!(
+            "the stage1 image {:?} has no entrypoint {annotation:?}",
+            manifest.name.as_str()
+        ))
+    })?;
+    let path = Path::new(value);
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    let plain = relative
+        .components()
+        .all(|c| matches!(c, Component::Normal(_)));
+    match plain && relative.components().next().is_some() {
+        true => Ok(relative.to_path_buf()),
+        false => Err(Failure::new(format!(
+            "the stage1 image {:?} has an invalid entrypoint {annotation:?}: {value:?}",
+            manifest.name.as_str()
+        ))),
+    }
+}

@@ -1,0 +1,154 @@
+//! One function for each way in which an app can be difficult.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use rustix::process::{Signal, getpid, kill_process};
+
+/// Sends itself the signal of that number; exits 70 if it survives.
+pub(crate) fn raise(signal: u64) -> ExitCode {
+    if let Some(signal) = Signal::from_named_raw(signal as i32) {
+        let _ = kill_process(getpid(), signal);
+    }
+    ExitCode::from(70)
+}
+
+/// Says `ready` and waits for ever.
+pub(crate) fn sleep_until_killed() -> ExitCode {
+    println!("ready");
+    loop {
+        std::thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+/// Starts that many processes whose parent has gone, so that they fall to PID 1.
+pub(crate) fn orphans(count: u64) -> ExitCode {
+    for _ in 0..count {
+        let made = Command::new("/proc/self/exe").arg("orphan-parent").status();
+        if !made.is_ok_and(|status| status.success()) {
+            eprintln!("probe: cannot make an orphan");
+            return ExitCode::from(72);
+        }
+    }
+    println!("{count} orphans");
+    ExitCode::SUCCESS
+}
+
+/// Leaves one child behind, unwaited for.
+pub(crate) fn orphan_parent() -> ExitCode {
+    match Command::new("/proc/self/exe").arg("orphan").spawn() {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Writes that many bytes to stdout, in lines of 64.
+pub(crate) fn spew(bytes: u64) -> ExitCode {
+    let block = [b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde\n".as_slice();
+        1024]
+        .concat();
+    let mut out = std::io::stdout().lock();
+    let mut left = bytes as usize;
+    while left > 0 {
+        let size = left.min(block.len());
+        if out.write_all(&block[..size]).is_err() {
+            return ExitCode::from(74);
+        }
+        left -= size;
+    }
+    ExitCode::SUCCESS
+}
+
+/// Writes numbered lines, alternately to stdout and stderr.
+pub(crate) fn lines(count: u64) -> ExitCode {
+    for n in 0..count {
+        if n % 2 == 0 {
+            println!("out {n}");
+        } else {
+            eprintln!("err {n}");
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Touches that many bytes of memory and says so, if it is let live.
+pub(crate) fn allocate(bytes: u64) -> ExitCode {
+    let memory = vec![1u8; bytes as usize];
+    let sum: u64 = memory
+        .iter()
+        .step_by(4096)
+        .map(|byte| u64::from(*byte))
+        .sum();
+    println!("allocated {sum} pages");
+    ExitCode::SUCCESS
+}
+
+/// Answers each connection with `pong`.
+pub(crate) fn serve(port: u64) -> ExitCode {
+    let Ok(listener) = TcpListener::bind(("0.0.0.0", port as u16)) else {
+        return ExitCode::from(75);
+    };
+    println!("ready");
+    for mut stream in listener.incoming().flatten() {
+        let _ = stream.write_all(b"pong\n");
+    }
+    ExitCode::SUCCESS
+}
+
+/// Tries calls that filters of ten years ago did not know and some that need privileges:
+/// each must work or fail with an errno, never kill. Prints `name=ok` or `name=ERRNO`.
+pub(crate) fn syscalls() -> ExitCode {
+    use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
+    let show = |name: &str, result: Result<(), rustix::io::Errno>| match result {
+        Ok(()) => println!("{name}=ok"),
+        Err(errno) => println!("{name}={}", errno.raw_os_error()),
+    };
+    show(
+        "statx",
+        rustix::fs::statx(CWD, "/", AtFlags::empty(), StatxFlags::BASIC_STATS).map(drop),
+    );
+    show(
+        "openat2",
+        rustix::fs::openat2(
+            CWD,
+            "/",
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::empty(),
+        )
+        .map(drop),
+    );
+    show(
+        "pidfd_open",
+        rustix::process::pidfd_open(getpid(), rustix::process::PidfdFlags::empty()).map(drop),
+    );
+    show(
+        "getrandom",
+        rustix::rand::getrandom(&mut [0u8; 8], rustix::rand::GetRandomFlags::empty()).map(drop),
+    );
+    show(
+        "mount",
+        rustix::mount::mount(
+            "none",
+            "/tmp",
+            "tmpfs",
+            rustix::mount::MountFlags::empty(),
+            None,
+        ),
+    );
+    show("sethostname", rustix::system::sethostname(b"x"));
+    let thread = std::thread::spawn(|| 1).join();
+    println!("thread={}", if thread.is_ok() { "ok" } else { "failed" });
+    ExitCode::SUCCESS
+}
+
+/// Opens a file for writing without creating it; prints `ok` or the errno.
+pub(crate) fn try_write(path: &str) -> ExitCode {
+    match std::fs::OpenOptions::new().write(true).open(path) {
+        Ok(_) => println!("ok"),
+        Err(error) => println!("{}", error.raw_os_error().unwrap_or(-1)),
+    }
+    ExitCode::SUCCESS
+}

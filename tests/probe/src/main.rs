@@ -1,0 +1,50 @@
+//! A program that runs inside pods and tells the test suite what it finds there, or
+//! misbehaves in one particular way. Static, so that an image needs nothing else.
+
+mod behave;
+mod report;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: probe report | true | exit N | signal N | sleep | orphans N | \
+                     spew BYTES | lines N | alloc BYTES | spin | serve PORT | syscalls | try-write PATH";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    let words: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
+    match words.as_slice() {
+        ["report", ..] => report::print(),
+        ["true"] => ExitCode::SUCCESS,
+        ["exit", code] => number(code, |n| ExitCode::from(n as u8)),
+        ["signal", signal] => number(signal, behave::raise),
+        ["sleep"] => behave::sleep_until_killed(),
+        ["orphans", count] => number(count, behave::orphans),
+        ["spew", bytes] => number(bytes, behave::spew),
+        ["lines", count] => number(count, behave::lines),
+        ["alloc", bytes] => number(bytes, behave::allocate),
+        ["spin"] => loop {
+            std::hint::spin_loop();
+        },
+        ["serve", port] => number(port, behave::serve),
+        ["syscalls"] => behave::syscalls(),
+        ["try-write", path] => behave::try_write(path),
+        // How `orphans` calls itself.
+        ["orphan-parent"] => behave::orphan_parent(),
+        ["orphan"] => ExitCode::SUCCESS,
+        _ => {
+            eprintln!("{USAGE}");
+            ExitCode::from(64)
+        }
+    }
+}
+
+/// Parses a command's number and hands it on; exits 64 if it is none.
+fn number(word: &str, then: impl FnOnce(u64) -> ExitCode) -> ExitCode {
+    match word.parse() {
+        Ok(n) => then(n),
+        Err(error) => {
+            eprintln!("probe: {word:?}: {error}");
+            ExitCode::from(64)
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! `cargo xtask bench`: rkt beside its peers and beside the floor, in the same run.
+
+mod bulk;
+mod fetch;
+mod idle;
+mod measure;
+mod peers;
+mod report;
+mod start;
+
+use std::path::PathBuf;
+
+use crate::{Result, build, setup};
+use report::Table;
+
+/// The programs that are measured, as they are released.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    rkt: PathBuf,
+    floor: PathBuf,
+    probe: PathBuf,
+}
+
+type Bench = fn(&Programs, &mut Table) -> Result<()>;
+
+const BENCHES: &[(&str, Bench)] = &[
+    ("start", start::run),
+    ("idle", idle::run),
+    ("fetch", fetch::run),
+    ("list", bulk::list),
+    ("gc", bulk::gc),
+];
+
+/// Runs the benches of these names, or all, and says which targets were reached.
+pub(crate) fn run(what: &[&str]) -> Result<()> {
+    if let Some(unknown) = what
+        .iter()
+        .find(|name| BENCHES.iter().all(|(known, _)| known != *name))
+    {
+        let known: Vec<_> = BENCHES.iter().map(|(name, _)| *name).collect();
+        return Err(format!(
+            "bench: unknown {unknown:?}; there are {}",
+            known.join(", ")
+        ));
+    }
+    setup::run(&["bench"])?;
+    let dir = build::release(&["rkt", "floor", "probe"])?;
+    let programs = Programs {
+        rkt: dir.join("rkt"),
+        floor: dir.join("floor"),
+        probe: dir.join("probe"),
+    };
+    let mut table = Table::default();
+    for (name, bench) in BENCHES
+        .iter()
+        .filter(|(name, _)| what.is_empty() || what.contains(name))
+    {
+        println!("== {name}");
+        bench(&programs, &mut table)?;
+    }
+    table.print();
+    Ok(())
+}
