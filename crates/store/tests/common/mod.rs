@@ -6,11 +6,6 @@
     unreachable_pub,
     reason = "each test program uses a part of these helpers, which are for tests only"
 )]
-    dead_code,
-    missing_docs,
-    unreachable_pub,
-    reason = "each test program uses a part"
-)]
 
 use std::path::Path;
 
