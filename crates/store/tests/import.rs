@@ -77,6 +77,7 @@ fn an_image_is_imported_found_exported_and_removed() {
     store.remove(&image.id).unwrap();
     assert!(matches!(store.manifest(&image.id), Err(Error::NotFound(_))));
     assert_eq!(find(&[]), None);
+    store.gc(&GcOptions::default()).unwrap();
     assert_eq!(leftovers(data.path()), [""; 0]);
     assert!(store.remove(&image.id).unwrap_err().is_not_found());
 }
