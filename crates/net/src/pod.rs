@@ -428,11 +428,7 @@ impl<'a> Session<'a> {
             runtime: &runtime,
             paths: self.paths,
             kernel: &mut self.kernel,
-            conf: if driver.is_outside() {
-                plugin.fields.clone()
-            } else {
-                serde_json::Map::new()
-            },
+            conf: &plugin.fields,
             cni_version: &planned.network.cni_version,
         };
         work(driver.as_ref(), &mut at)

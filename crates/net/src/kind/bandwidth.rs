@@ -95,7 +95,7 @@ pub(crate) fn limit(at: &mut Attachment<'_>, limits: Limits, result: &CniResult)
             mtu: 0,
             mac: None,
             master: None,
-            alias: None,
+            group: 0,
         };
         let mut make = Changes::new();
         make.new_link(&new).read_link(&name);

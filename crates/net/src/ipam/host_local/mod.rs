@@ -73,6 +73,14 @@ impl HostLocal {
 
     pub(crate) fn allocate(&self, at: &mut Attachment<'_>) -> Result<CniResult> {
         let mut wanted = wanted(at)?;
+        let of_none = |addr: &&IpAddr| self.sets.iter().all(|set| set.range_of(**addr).is_none());
+        if let Some(other) = wanted.iter().find(of_none) {
+            let problem = format!("address {other} is not in its ranges");
+            return Err(Error::Address {
+                network: at.network.to_owned(),
+                problem,
+            });
+        }
         let directory = self.directory(at);
         let leases = Leases::lock(&directory)?;
         let mut result = CniResult {
@@ -91,15 +99,6 @@ impl HostLocal {
                     return Err(error);
                 }
             }
-        }
-        if let Some(left) = wanted.first() {
-            let problem = format!("address {left} is not in its ranges");
-            drop(leases);
-            self.release(at, Some(&result))?;
-            return Err(Error::Address {
-                network: at.network.to_owned(),
-                problem,
-            });
         }
         Ok(result)
     }
