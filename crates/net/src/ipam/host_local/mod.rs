@@ -106,18 +106,25 @@ impl HostLocal {
     /// Gives back the leases in `had`; all of the container's interface when that is not known.
     pub(crate) fn release(&self, at: &Attachment<'_>, had: Option<&CniResult>) -> Result<()> {
         let directory = self.directory(at);
-        let mut addrs: Vec<IpAddr> = Vec::new();
-        match had {
-            Some(had) => addrs.extend(had.ips.iter().map(|ip| ip.address.addr)),
-            None => {
-                let leases = lease::list(&directory)?.into_iter();
-                let own = leases.filter(|lease| lease.is_of(at.container, at.ifname));
-                addrs.extend(own.map(|lease| lease.addr));
-            }
+        let Some(had) = had else {
+            return self.release_all(&directory, at);
+        };
+        had.ips
+            .iter()
+            .try_for_each(|ip| lease::release(&directory, ip.address.addr, at.container, at.ifname))
+    }
+
+    /// After a kill: what names the container's interface, and what names nobody, because it was
+    /// being written; under the lock nobody else's is.
+    fn release_all(&self, directory: &Path, at: &Attachment<'_>) -> Result<()> {
+        if !directory.exists() {
+            return Ok(());
         }
-        addrs
-            .into_iter()
-            .try_for_each(|addr| lease::release(&directory, addr, at.container, at.ifname))
+        let _lock = Leases::lock(directory)?;
+        let leases = lease::list(directory)?.into_iter();
+        let gone = leases.filter(|l| l.container.is_empty() || l.is_of(at.container, at.ifname));
+        gone.map(|lease| lease::remove(directory, lease.addr))
+            .collect()
     }
 }
 
