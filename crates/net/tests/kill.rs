@@ -44,6 +44,7 @@ fn victim() {
             nets: &nets,
             local_config: &dir.join("etc"),
             ports: &[forward],
+            bandwidth: None,
             paths: &paths,
         });
         let networks = net::set_up(&plan.unwrap(), &pod_dir, netns.as_fd()).unwrap();
@@ -83,7 +84,9 @@ fn three_hundred_kills_leave_nothing() {
         moments ^= moments << 13;
         moments ^= moments >> 7;
         moments ^= moments << 17;
-        std::thread::sleep(Duration::from_micros(moments % 40_000));
+        std::thread::sleep(Duration::from_micros(
+            moments % if round % 2 == 0 { 8_000 } else { 60_000 },
+        ));
         child.kill().unwrap();
         child.wait().unwrap();
         let journal = pod_dir.join("net").exists();

@@ -122,9 +122,9 @@ impl HostLocal {
         }
         let _lock = Leases::lock(directory)?;
         let leases = lease::list(directory)?.into_iter();
-        let gone = leases.filter(|l| l.container.is_empty() || l.is_of(at.container, at.ifname));
-        gone.map(|lease| lease::remove(directory, lease.addr))
-            .collect()
+        let mut gone =
+            leases.filter(|l| l.container.is_empty() || l.is_of(at.container, at.ifname));
+        gone.try_for_each(|lease| lease::remove(directory, lease.addr))
     }
 }
 
