@@ -11,6 +11,8 @@ mod cidr;
 mod cni;
 mod config;
 mod error;
+#[cfg(test)]
+mod figures;
 mod info;
 mod ipam;
 mod kind;
