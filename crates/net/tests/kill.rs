@@ -95,7 +95,7 @@ fn three_hundred_kills_leave_nothing() {
         let errors = net::collect(&pod_dir, "victim", &world.paths);
         assert!(errors.is_empty(), "round {round}: {errors:?}");
         assert_eq!(world.leases(), ["172.16.28.2"], "round {round}");
-        let rules = run("nft", "list table inet rkt");
+        let rules = run("nft", "list ruleset");
         assert!(
             !rules.contains("victim") && rules.contains("other/eth0"),
             "round {round}: {rules}"
