@@ -77,18 +77,14 @@ impl Images {
             Reference::File(path) if policy != PullPolicy::Never => {
                 self.import_file(path, context.insecure.image)
             }
-            stored => self.stored(stored),
+            _ => self.lookup(text),
         }
         .doing_with(problem)
     }
 
     /// An image of the store, by its ID, the beginning of one, or its name.
     pub(crate) fn lookup(&self, text: &str) -> Result<ImageId, Failure> {
-        self.stored(Reference::parse(text)?)
-    }
-
-    fn stored(&self, reference: Reference<'_>) -> Result<ImageId, Failure> {
-        match reference {
+        match Reference::parse(text)? {
             Reference::Hash(prefix) => self.by_hash(prefix),
             Reference::Name(name) => self.by_name(name),
             Reference::File(path) => Err(Failure::new(format!(
@@ -123,11 +119,11 @@ impl Images {
     ) -> Result<ImageId, Failure> {
         let options = ImportOptions {
             render: rustix::process::geteuid().is_root(),
-            latest: false,
+            ..ImportOptions::default()
         };
         let info = self
             .store
-            .import(from, options)
+            .import(from, &options)
             .doing_with(|| format!("cannot import {source:?}"))?;
         Ok(info.id)
     }
@@ -156,21 +152,12 @@ impl Images {
     /// The image's tree, rendered now if it was not before.
     pub(crate) fn render(&self, id: &ImageId) -> Result<Rendered, Failure> {
         let problem = || format!("cannot render image {id}");
+        let tree = self.store.tree(id).doing_with(problem)?;
         let manifest = self.store.manifest(id).doing_with(problem)?;
-        // The usual case, an image without dependencies that was rendered before, is one look.
-        let alone = match manifest.dependencies.is_empty() {
-            true => self.store.tree_alone(id),
-            false => None,
-        };
-        let tree = match alone {
-            Some(tree) => tree,
-            None => self.store.tree(id).doing_with(problem)?,
-        };
-        self.store.touch(id);
         Ok(Rendered {
-            id: Hash::parse(id.as_str()).doing_with(problem)?,
+            id: id.clone(),
             manifest,
-            tree: tree.id.to_string(),
+            tree: tree.id,
         })
     }
 
@@ -179,12 +166,12 @@ impl Images {
         self.store.resolve(id).is_ok()
     }
 
-    /// Copies an image's tree into a directory.
+    /// Renders an image into a directory.
     pub(crate) fn render_into(&self, image: &Rendered, dir: &Path) -> Result<(), Failure> {
         let problem = || format!("cannot copy image {} to {}", image.id, dir.display());
-        let id = image.id.as_str().parse().doing_with(problem)?;
-        self.store.render_into(&id, dir).doing_with(problem)?;
-        Ok(())
+        self.store
+            .render_into(&image.id, dir, true)
+            .doing_with(problem)
     }
 
     /// Whether trees can be mounted as overlays; if not, why.

@@ -15,6 +15,7 @@ use crate::cni::{CniResult, Dns};
 use crate::config::{self, Network};
 use crate::error::{Error, Result};
 use crate::info::{self, NetInfo};
+use crate::kind::bandwidth::{self, Limits};
 use crate::kind::{self, Driver};
 use crate::portmap::{self, Forward};
 use crate::rtnl::{Changes, LOOPBACK, Rtnl};
@@ -40,6 +41,8 @@ pub struct Request<'a> {
     pub local_config: &'a Path,
     /// Ports of the host that shall lead to the pod.
     pub ports: &'a [Forward],
+    /// Limits for each of the pod's networks (isolator `resource/network-bandwidth`).
+    pub bandwidth: Option<Limits>,
     /// Where things are on the host.
     pub paths: &'a Paths,
 }
@@ -51,6 +54,7 @@ pub struct Plan {
     own_namespace: bool,
     networks: Vec<Planned>,
     ports: Vec<Forward>,
+    bandwidth: Option<Limits>,
     paths: Paths,
 }
 
@@ -103,6 +107,7 @@ pub fn plan(request: &Request<'_>) -> Result<Plan> {
         } else {
             request.ports.to_vec()
         },
+        bandwidth: request.bandwidth,
         paths: request.paths.clone(),
     })
 }
@@ -428,11 +433,7 @@ impl<'a> Session<'a> {
             runtime: &runtime,
             paths: self.paths,
             kernel: &mut self.kernel,
-            conf: if driver.is_outside() {
-                plugin.fields.clone()
-            } else {
-                serde_json::Map::new()
-            },
+            conf: &plugin.fields,
             cni_version: &planned.network.cni_version,
         };
         work(driver.as_ref(), &mut at)
@@ -452,6 +453,18 @@ impl<'a> Session<'a> {
             };
             let mut info = self.attach(planned, ports)?;
             info.ports = ports.to_vec();
+            if let (Some(limits), Some(result)) = (plan.bandwidth, &info.result) {
+                let limited = planned
+                    .network
+                    .plugins
+                    .iter()
+                    .any(|p| p.kind == "bandwidth");
+                if !limited {
+                    self.with(planned, 0, &[], |_, at| {
+                        bandwidth::limit(at, limits, result)
+                    })?;
+                }
+            }
             infos.push(info);
         }
         info::write(pod_dir, &infos)?;
@@ -496,6 +509,13 @@ impl<'a> Session<'a> {
                 portmap::tear_down(at, &ports, result)
             });
             errors.extend(unmapped.err());
+        }
+        // The pod's limits, where they were set by an isolator.
+        if !planned.drivers.is_empty() {
+            errors.extend(
+                self.with(planned, 0, &[], |_, at| bandwidth::unlimit(at))
+                    .err(),
+            );
         }
         for place in (0..planned.drivers.len()).rev() {
             let torn = self.with(planned, place, &ports, |driver, at| {

@@ -35,6 +35,7 @@ impl Network {
             nets: &nets,
             local_config: &local_config,
             ports: &ports,
+            bandwidth: None,
             paths: &paths(&local_config),
         };
         let plan = net::plan(&request).map_err(said)?;

@@ -9,10 +9,10 @@ use crate::cidr::Cidr;
 use crate::cni::CniResult;
 use crate::config::Fields;
 use crate::error::{Error, Result};
-use crate::rtnl::{Changes, IFF_PROMISC, IFF_RUNNING, Link, LinkKind, NewLink, Vlan};
+use crate::rtnl::{Changes, IFF_PROMISC, Link, LinkKind, NewLink, Vlan};
 
-/// How a bridge that was made for pods is marked.
-const MADE_BY_US: &str = "made by rkt";
+/// The group of links by which a bridge that was made for pods is known: "rkt".
+const MADE_BY_US: u32 = 0x0072_6b74;
 
 /// The documented default of `bridge`.
 const NAME: &str = "rkt0";
@@ -83,7 +83,7 @@ impl Bridge {
                 mtu: self.common.mtu,
                 mac: None,
                 master: None,
-                alias: Some(MADE_BY_US),
+                group: MADE_BY_US,
             };
             // Another pod may have made it in between.
             changes.new_link(&new).tolerating(Errno::EXIST);
@@ -129,7 +129,7 @@ impl Bridge {
             mtu: self.common.mtu,
             mac: None,
             master: Some(bridge.index),
-            alias: None,
+            group: 0,
         });
         changes.read_link(&name);
         let found = at.host()?.apply_and_read(changes)?;
@@ -327,16 +327,7 @@ impl Driver for Bridge {
         let Some(bridge) = at.host()?.link(&self.name)? else {
             return Ok(());
         };
-        // A bridge that carries has ports; only for one that does not are all links looked at.
-        if bridge.alias != MADE_BY_US || bridge.flags & IFF_RUNNING != 0 {
-            return Ok(());
-        }
-        if at
-            .host()?
-            .links()?
-            .iter()
-            .any(|link| link.master == Some(bridge.index))
-        {
+        if bridge.group != MADE_BY_US || !at.host()?.links(Some(bridge.index))?.is_empty() {
             return Ok(());
         }
         at.host()?.delete_link(&self.name)
