@@ -15,6 +15,9 @@ use crate::pod::Pod;
 use crate::pods::Pods;
 use crate::state::State;
 
+/// A call that blocks until something has happened.
+type Blocking = Box<dyn FnOnce() -> Result<(), Errno> + Send>;
+
 /// Waiting longer than this is waiting for ever.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -29,7 +32,7 @@ impl Pods {
         let mut pod = pod;
         while !pod.state().is_finished() {
             match pod.state() {
-                State::Prepared | State::Embryo => wait_moved(&pod, deadline)?,
+                State::Prepared | State::Embryo => wait_moved(&pod, deadline, vec![])?,
                 _ => wait_unlocked(&pod, deadline)?,
             }
             pod = self.find(pod.uuid())?;
@@ -52,8 +55,12 @@ impl Pods {
                     }
                     wait_status_change(&pod, deadline)?;
                 }
-                State::Prepared | State::Embryo => wait_moved(&pod, deadline)?,
-                State::Preparing => wait_unlocked(&pod, deadline)?,
+                State::Prepared | State::Embryo => wait_moved(&pod, deadline, vec![])?,
+                // `rkt run` keeps its lock when it goes on from here; `rkt prepare` does not.
+                State::Preparing => {
+                    let end = until_unlocked(duplicate(&pod)?);
+                    wait_moved(&pod, deadline, vec![end])?;
+                }
                 _ => return Err(Error::EndedEarly(pod.uuid)),
             }
             pod = self.find(pod.uuid())?;
@@ -78,11 +85,7 @@ impl Pod {
 
 /// Runs a blocking call in a thread and waits for it until the deadline. A thread that is still
 /// blocked then is left to end with the process: a lock that it gets later does no harm.
-fn blocking(
-    pod: &Pod,
-    deadline: Instant,
-    calls: Vec<Box<dyn FnOnce() -> Result<(), Errno> + Send>>,
-) -> Result<(), Error> {
+fn blocking(pod: &Pod, deadline: Instant, calls: Vec<Blocking>) -> Result<(), Error> {
     let (done, wait) = mpsc::channel();
     for call in calls {
         let done = done.clone();
@@ -107,7 +110,7 @@ fn duplicate(pod: &Pod) -> Result<OwnedFd, Error> {
         .map_err(|e| Error::io("open pod", pod.dir().path(), e))
 }
 
-fn until_unlocked(fd: OwnedFd) -> Box<dyn FnOnce() -> Result<(), Errno> + Send> {
+fn until_unlocked(fd: OwnedFd) -> Blocking {
     Box::new(move || {
         loop {
             match flock(&fd, FlockOperation::LockShared) {
@@ -129,7 +132,7 @@ fn watch(pod: &Pod, what: &Path, events: WatchFlags) -> Result<OwnedFd, Error> {
     Ok(watcher)
 }
 
-fn until_event(watcher: OwnedFd) -> Box<dyn FnOnce() -> Result<(), Errno> + Send> {
+fn until_event(watcher: OwnedFd) -> Blocking {
     Box::new(move || {
         let mut buffer = [std::mem::MaybeUninit::uninit(); 512];
         loop {
@@ -143,8 +146,8 @@ fn until_event(watcher: OwnedFd) -> Box<dyn FnOnce() -> Result<(), Errno> + Send
     })
 }
 
-/// Waits until a pod leaves the phase it is in.
-fn wait_moved(pod: &Pod, deadline: Instant) -> Result<(), Error> {
+/// Waits until a pod leaves the phase it is in, or one of the `others` returns.
+fn wait_moved(pod: &Pod, deadline: Instant, mut others: Vec<Blocking>) -> Result<(), Error> {
     let events = WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF;
     let watcher = match watch(pod, Path::new(""), events) {
         Err(error) if error.is_gone() => return Ok(()),
@@ -154,7 +157,8 @@ fn wait_moved(pod: &Pod, deadline: Instant) -> Result<(), Error> {
     if pod.dir().path().symlink_metadata().is_err() {
         return Ok(());
     }
-    blocking(pod, deadline, vec![until_event(watcher)])
+    others.push(until_event(watcher));
+    blocking(pod, deadline, others)
 }
 
 /// Waits until something changes beside `rkt/supervisor-status`, or the pod ends.
