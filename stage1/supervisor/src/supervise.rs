@@ -308,11 +308,13 @@ impl Supervisor {
         }
         let ended_as_asked =
             self.stop.is_some() && status.terminating_signal() == Some(Signal::TERM.as_raw());
-        let handler = app.start_post_stop();
-        app.state = handler.map_or(State::Exited, State::Stopping);
+        // First the others are asked to end: the handler is not among those.
         if code != 0 && !ended_as_asked {
             self.fail(code);
         }
+        let app = &mut self.apps[n];
+        let handler = app.start_post_stop();
+        app.state = handler.map_or(State::Exited, State::Stopping);
     }
 
     fn handler_ended(&mut self, n: usize, status: WaitStatus) {
