@@ -56,6 +56,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Builds the program and says where it is.
 fn build(root: &Path, out: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let target = std::env::var("TARGET")?;
+    let profile = match std::env::var("PROFILE")?.as_str() {
+        "release" => "stage1",
+        _ => "stage1-dev",
+    };
     let dir = out.join("stage1");
     let mut cargo = Command::new(std::env::var("CARGO")?);
     cargo
@@ -66,7 +70,7 @@ fn build(root: &Path, out: &Path) -> Result<PathBuf, Box<dyn Error>> {
             "--package",
             "stage1-native",
             "--profile",
-            "stage1",
+            profile,
         ])
         .arg("--target")
         .arg(&target)
@@ -81,7 +85,7 @@ fn build(root: &Path, out: &Path) -> Result<PathBuf, Box<dyn Error>> {
     if !status.success() {
         return Err(format!("building the stage1 program failed: {status}").into());
     }
-    Ok(dir.join(target).join("stage1").join("stage1"))
+    Ok(dir.join(target).join(profile).join("stage1"))
 }
 
 /// An ACI of the program under its entrypoints' names; the same bytes for the same program.
@@ -127,11 +131,12 @@ fn manifest() -> Result<String, Box<dyn Error>> {
         .map(|name| annotation(name, &format!("/ex/{name}")))
         .collect();
     annotations.push(annotation("interface-version", INTERFACE));
-    let arch = match std::env::var("CARGO_CFG_TARGET_ARCH")?.as_str() {
+    let arch = std::env::var("CARGO_CFG_TARGET_ARCH")?;
+    let arch = match arch.as_str() {
         "x86_64" => "amd64",
         "x86" => "i386",
         "powerpc64" => "ppc64le",
-        other => return Ok(document(other, &annotations.join(","))?),
+        other => other,
     };
     document(arch, &annotations.join(","))
 }

@@ -13,6 +13,8 @@ const LEASES: &str = "/var/lib/cni/networks";
 pub(crate) fn of(data: &Path, pods: &[String]) -> Vec<String> {
     let mut found: Vec<String> = mounts_below(data)
         .into_iter()
+        // A disk that the test itself has put there.
+        .filter(|mount| mount != data)
         .map(|mount| format!("mount {}", mount.display()))
         .collect();
     found.extend(
@@ -54,11 +56,11 @@ pub(crate) fn unmount_below(dir: &Path) {
     }
 }
 
-/// Processes whose executable, root or working directory is in the data directory, or that
-/// see a mount of it that this process does not see.
+/// Processes of the directory's pods: those that run from it or stand in it, and those
+/// whose own mounts are made of a pod's directory there. That the directory itself is
+/// among a process's mounts says nothing: the whole machine may see a disk mounted there.
 pub(crate) fn processes(data: &Path) -> Vec<(u32, String)> {
     let me = std::process::id();
-    let needle = data.display().to_string();
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry
@@ -73,15 +75,28 @@ pub(crate) fn processes(data: &Path) -> Vec<(u32, String)> {
             .into_iter()
             .filter_map(|link| fs::read_link(dir.join(link)).ok());
         let inside = links.into_iter().any(|target| target.starts_with(data));
-        // Inside a pod the data directory's path is gone, but overlay mounts name it.
-        let sees =
-            || fs::read_to_string(dir.join("mountinfo")).is_ok_and(|table| table.contains(&needle));
-        if pid != me && (inside || sees()) {
+        if pid != me && (inside || made_of(&dir, data)) {
             let name = fs::read_to_string(dir.join("comm")).unwrap_or_default();
             found.push((pid, name.trim().to_owned()));
         }
     }
     found
+}
+
+/// Whether a process in a mount namespace of its own has a mount made of a data directory:
+/// an overlay of its trees, or a bind of something in its pods.
+fn made_of(process: &Path, data: &Path) -> bool {
+    let namespace = |process: &Path| fs::read_link(process.join("ns/mnt")).ok();
+    if namespace(process) == namespace(Path::new("/proc/self")) {
+        return false;
+    }
+    let table = fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
+    let trees = format!("lowerdir={}/", data.display());
+    let pods = data.join("pods");
+    table.lines().any(|line| {
+        let root = line.split(' ').nth(3).unwrap_or_default();
+        line.contains(&trees) || Path::new(root).starts_with(&pods)
+    })
 }
 
 /// Address leases of a pod, in all networks.

@@ -29,7 +29,7 @@ fn help_goes_to_stdout() {
         &["run", "--help"],
     ] {
         let output = rkt.run(args).expect(0);
-        for heading in ["NAME:", "USAGE:", "DESCRIPTION:", "GLOBAL OPTIONS:"] {
+        for heading in ["NAME:", "USAGE:", "DESCRIPTION:", "OPTIONS:"] {
             assert!(
                 output.stdout.contains(heading),
                 "{args:?}: {heading} is missing: {}",

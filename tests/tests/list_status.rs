@@ -4,6 +4,18 @@ use std::time::{Duration, Instant};
 
 use e2e::{Rkt, fixtures};
 
+/// Tabs to every eighth column, as terminals have them.
+fn expanded(line: &str) -> String {
+    let mut text = String::new();
+    for c in line.chars() {
+        match c {
+            '\t' => text.push_str(&" ".repeat(8 - text.chars().count() % 8)),
+            c => text.push(c),
+        }
+    }
+    text
+}
+
 #[test]
 fn list_has_the_documented_columns() {
     let rkt = Rkt::new();
@@ -46,7 +58,8 @@ fn list_has_the_documented_columns() {
         ["two", "example.com/busybox:1.35.0"],
         "{text}"
     );
-    // Columns stand below each other.
+    // Columns stand below each other once a terminal has expanded the tabs.
+    let lines: Vec<_> = lines.into_iter().map(expanded).collect();
     assert_eq!(lines[0].find("APP"), lines[1].find("one"), "{text}");
     assert_eq!(lines[1].find("one"), lines[2].find("two"), "{text}");
 

@@ -52,13 +52,13 @@ fn busybox_does_its_work() {
 fn python_in_a_debian_root() {
     let rkt = Rkt::new();
     let image = rkt.fetch_file(&fixtures::debian().unwrap());
-    let program = "import json, os, subprocess, sys, threading\n\
+    let program = "import os, subprocess, sys, threading\n\
         done = []\n\
         threads = [threading.Thread(target=lambda: done.append(1)) for _ in range(8)]\n\
         [t.start() for t in threads]; [t.join() for t in threads]\n\
         release = dict(l.rstrip().split('=', 1) for l in open('/etc/os-release'))\n\
         shell = subprocess.run(['/bin/sh', '-c', 'ls / | wc -l'], capture_output=True, text=True)\n\
-        print(json.dumps({'id': release['ID'], 'uid': os.getuid(), 'threads': len(done), 'files': int(shell.stdout)}))";
+        print('{\"id\": \"%s\", \"threads\": %d, \"files\": %d}' % (release['ID'], len(done), int(shell.stdout)))";
     let output = rkt
         .run(&[
             "run",

@@ -69,7 +69,7 @@ fn another_architecture() {
         fixtures::probe()
             .file("/foreign", 0o755, &foreign)
             .exec(&["/foreign"]),
-        &["/foreign", "rchitecture"],
+        &["/foreign", "aarch64"],
     );
 }
 

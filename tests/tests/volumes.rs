@@ -97,7 +97,7 @@ fn a_single_file_is_a_volume_too() {
 fn an_empty_volume_is_shared_by_the_pods_apps() {
     let rkt = Rkt::new();
     let image = rkt.fetch(&fixtures::busybox().mount_point("work", "/work"));
-    let write = "echo passed on > /work/tmp; ls -ld /work; mv /work/tmp /work/note 2>/dev/null || cat /work/tmp > /work/note";
+    let write = "echo passed on > /work/tmp; ls -ldn /work; mv /work/tmp /work/note 2>/dev/null || cat /work/tmp > /work/note";
     let read = "until [ -s /work/note ]; do :; done; cat /work/note";
     let output = rkt.run(&[
         "run",

@@ -62,6 +62,15 @@ impl Kernel {
     }
 }
 
+impl Kernel {
+    /// Closes the sockets after a tear-down.
+    pub(crate) fn close(self) {
+        if let Some(firewall) = self.firewall {
+            firewall.close();
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Attachment<'a> {
@@ -72,6 +81,9 @@ pub(crate) struct Attachment<'a> {
     pub(crate) ifname: &'a str,
     /// The pod's network namespace; `None` when it is gone.
     pub(crate) netns: Option<BorrowedFd<'a>>,
+    /// The namespace is at its end, and takes the interfaces in it along: nobody needs to wait
+    /// the 20 ms that the kernel takes for it.
+    pub(crate) namespace_ends: bool,
     /// A path to it, for plugins and results.
     pub(crate) netns_path: &'a str,
     pub(crate) args: &'a [(String, String)],
@@ -79,7 +91,7 @@ pub(crate) struct Attachment<'a> {
     pub(crate) paths: &'a Paths,
     pub(crate) kernel: &'a mut Kernel,
     /// The plugin configuration at work and its network's version, for delegating.
-    pub(crate) conf: serde_json::Map<String, serde_json::Value>,
+    pub(crate) conf: &'a serde_json::Map<String, serde_json::Value>,
     pub(crate) cni_version: &'a str,
 }
 
@@ -101,6 +113,15 @@ impl Attachment<'_> {
             Some(mac) => Ok(Some(mac)),
             None => Err(self.error("mac", format!("{text:?} is not a hardware address"))),
         }
+    }
+
+    /// Removes the host's end of the pod's interface, unless it goes by itself.
+    pub(crate) fn remove_host_end(&mut self) -> Result<()> {
+        if self.namespace_ends {
+            return Ok(());
+        }
+        let name = self.host_ifname();
+        self.host()?.delete_link(&name)
     }
 
     /// Whose the firewall's entries are.
@@ -148,14 +169,19 @@ impl Attachment<'_> {
         }
     }
 
-    /// The host's end of the pod's interface: the same name every time, so that it can be found
-    /// again without having been written down.
+    /// The host's end of the pod's interface.
     pub(crate) fn host_ifname(&self) -> String {
-        // FNV-1a, 64 bits, of which 40 fit the name beside "veth".
-        let bytes = self.container.bytes().chain([0]).chain(self.ifname.bytes());
-        let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        format!("veth{:010x}", hash >> 24)
+        host_ifname(self.container, self.ifname)
     }
+}
+
+/// The host's end of a pod's interface: the same name every time, so that it can be found again
+/// without having been written down.
+fn host_ifname(container: &str, ifname: &str) -> String {
+    // FNV-1a, 64 bits, of which 40 fit the name beside "veth".
+    let bytes = container.bytes().chain([0]).chain(ifname.bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("veth{:010x}", hash >> 24)
 }

@@ -2,8 +2,8 @@
 //! types and address management, outside CNI plugins, and forwarded ports. Documents:
 //! networking-overview, networking-overriding-defaults, networking-dns.
 //!
-//! [`plan`] reads and validates everything, [`set_up`] does it, [`tear_down`] takes it away, at
-//! the pod's end or, after a kill at any instruction, by the collector. No program is executed but
+//! [`plan`] reads and validates everything, [`set_up`] does it, [`tear_down`] takes it away at the
+//! pod's end, and [`collect`] after a kill at any instruction. No program is executed but
 //! outside plugins: links, addresses, routes and firewall rules are netlink messages.
 
 mod attachment;
@@ -11,12 +11,15 @@ mod cidr;
 mod cni;
 mod config;
 mod error;
+#[cfg(test)]
+mod figures;
 mod info;
 mod ipam;
 mod kind;
 mod mac;
 mod netlink;
 mod nft;
+mod plugin;
 mod pod;
 mod portmap;
 mod rtnl;
@@ -31,7 +34,9 @@ pub use cni::{CniResult, Dns, Interface, IpConfig, Route};
 pub use config::{Network, PluginConf, available};
 pub use error::{Error, Result};
 pub use info::{NET_INFO, NetInfo, read as read_info};
+pub use kind::bandwidth::Limits;
 pub use nft::{HostPort, Protocol};
-pub use pod::{Plan, PodNetworks, Request, check, plan, set_up, tear_down};
+pub use plugin::{Answer, MOST_INPUT, plugin};
+pub use pod::{Plan, PodNetworks, Request, check, collect, plan, set_up, tear_down};
 pub use portmap::Forward;
 pub use select::{NetList, Selected};

@@ -15,6 +15,7 @@ use crate::cni::{CniResult, Dns};
 use crate::config::{self, Network};
 use crate::error::{Error, Result};
 use crate::info::{self, NetInfo};
+use crate::kind::bandwidth::{self, Limits};
 use crate::kind::{self, Driver};
 use crate::portmap::{self, Forward};
 use crate::rtnl::{Changes, LOOPBACK, Rtnl};
@@ -22,6 +23,9 @@ use crate::select::NetList;
 
 /// In the pod's directory: the configurations of its networks.
 const CONF_DIR: &str = "net";
+
+/// Its name once the networks are down, until the collector has seen the interfaces gone.
+const DOWN_DIR: &str = "net.down";
 
 /// Networks of one pod.
 const MOST_NETWORKS: usize = 256;
@@ -37,6 +41,8 @@ pub struct Request<'a> {
     pub local_config: &'a Path,
     /// Ports of the host that shall lead to the pod.
     pub ports: &'a [Forward],
+    /// Limits for each of the pod's networks (isolator `resource/network-bandwidth`).
+    pub bandwidth: Option<Limits>,
     /// Where things are on the host.
     pub paths: &'a Paths,
 }
@@ -48,6 +54,7 @@ pub struct Plan {
     own_namespace: bool,
     networks: Vec<Planned>,
     ports: Vec<Forward>,
+    bandwidth: Option<Limits>,
     paths: Paths,
 }
 
@@ -100,6 +107,7 @@ pub fn plan(request: &Request<'_>) -> Result<Plan> {
         } else {
             request.ports.to_vec()
         },
+        bandwidth: request.bandwidth,
         paths: request.paths.clone(),
     })
 }
@@ -196,20 +204,17 @@ pub fn set_up(plan: &Plan, pod_dir: &Path, netns: BorrowedFd<'_>) -> Result<PodN
     }
 }
 
-/// Takes a pod's networks down; used when the pod ends and, after a kill, by the collector. May
-/// be called any number of times. `netns` is the pod's namespace, if it is still there.
+/// Gives back what an ended pod had of the host: addresses, firewall rules, outside plugins'
+/// things. Used when the pod ends and, after a kill, by the collector. May be called any number of
+/// times. Interfaces go with the pod's namespace, some milliseconds after its last process;
+/// [`collect`] looks after those.
 ///
 /// # Errors
 /// All that were met; it goes on after each. What could not be taken down is tried again by the
 /// next call.
 #[must_use]
-pub fn tear_down(
-    pod_dir: &Path,
-    pod: &str,
-    paths: &Paths,
-    netns: Option<BorrowedFd<'_>>,
-) -> Vec<Error> {
-    let journal = match journal(pod_dir) {
+pub fn tear_down(pod_dir: &Path, pod: &str, paths: &Paths) -> Vec<Error> {
+    let journal = match journal(&pod_dir.join(CONF_DIR), pod_dir) {
         Ok(Some(journal)) => journal,
         Ok(None) => return Vec::new(),
         Err(error) => return vec![error],
@@ -219,7 +224,8 @@ pub fn tear_down(
         errors.push(error);
         Vec::new()
     });
-    let mut session = Session::new(pod, paths, netns);
+    let mut session = Session::new(pod, paths, None);
+    session.namespace_ends = true;
     for (index, network) in journal.into_iter().rev() {
         let info = infos.iter().find(|info| info.if_name == ifname(index));
         let args = info.map(|info| info.args.clone()).unwrap_or_default();
@@ -228,11 +234,48 @@ pub fn tear_down(
             Err(error) => errors.push(error),
         }
     }
+    session.kernel.close();
     if errors.is_empty() {
-        let conf_dir = pod_dir.join(CONF_DIR);
+        let (from, to) = (pod_dir.join(CONF_DIR), pod_dir.join(DOWN_DIR));
+        let renamed = fs::rename(&from, &to).or_else(|_| {
+            // From an earlier round, if there was one.
+            let _ = fs::remove_dir_all(&to);
+            fs::rename(&from, &to)
+        });
+        errors.extend(renamed.map_err(Error::io("rename", from)).err());
+    }
+    errors
+}
+
+/// [`tear_down`], and then removes interfaces that did not go with the pod's namespace, because
+/// something else holds it, and bridges that were made for pods and have none left. For the
+/// collector.
+///
+/// # Errors
+/// As [`tear_down`].
+#[must_use]
+pub fn collect(pod_dir: &Path, pod: &str, paths: &Paths) -> Vec<Error> {
+    let mut errors = tear_down(pod_dir, pod, paths);
+    let down = pod_dir.join(DOWN_DIR);
+    let journal = match journal(&down, pod_dir) {
+        Ok(Some(journal)) => journal,
+        Ok(None) => return errors,
+        Err(error) => {
+            errors.push(error);
+            return errors;
+        }
+    };
+    let mut session = Session::new(pod, paths, None);
+    for (index, network) in journal {
+        match Planned::new(network, index, Vec::new()) {
+            Ok(planned) => errors.extend(session.sweep(&planned)),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() {
         errors.extend(
-            fs::remove_dir_all(&conf_dir)
-                .map_err(Error::io("remove", &conf_dir))
+            fs::remove_dir_all(&down)
+                .map_err(Error::io("remove", &down))
                 .err(),
         );
     }
@@ -246,7 +289,7 @@ pub fn tear_down(
 pub fn check(pod_dir: &Path, pod: &str, paths: &Paths, netns: BorrowedFd<'_>) -> Result<()> {
     let infos = info::read(pod_dir)?;
     let mut session = Session::new(pod, paths, Some(netns));
-    for (index, network) in journal(pod_dir)?.unwrap_or_default() {
+    for (index, network) in journal(&pod_dir.join(CONF_DIR), pod_dir)?.unwrap_or_default() {
         let Some(info) = infos.iter().find(|info| info.if_name == ifname(index)) else {
             continue;
         };
@@ -304,11 +347,10 @@ fn write_journal(plan: &Plan, pod_dir: &Path) -> Result<()> {
 
 /// The networks in the pod's directory; `None` when nothing is left to tear down. A file that was
 /// being written when rkt was killed is that of a network not begun.
-fn journal(pod_dir: &Path) -> Result<Option<Vec<(usize, Network)>>> {
-    let directory = pod_dir.join(CONF_DIR);
-    let entries = match fs::read_dir(&directory) {
+fn journal(directory: &Path, pod_dir: &Path) -> Result<Option<Vec<(usize, Network)>>> {
+    let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        entries => entries.map_err(Error::io("read", &directory))?,
+        entries => entries.map_err(Error::io("read", directory))?,
     };
     let mut paths: Vec<_> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -336,6 +378,7 @@ struct Session<'a> {
     pod: &'a str,
     paths: &'a Paths,
     netns: Option<BorrowedFd<'a>>,
+    namespace_ends: bool,
     netns_path: String,
     kernel: Kernel,
 }
@@ -349,6 +392,7 @@ impl<'a> Session<'a> {
             pod,
             paths,
             netns,
+            namespace_ends: false,
             netns_path,
             kernel: Kernel::default(),
         }
@@ -383,16 +427,13 @@ impl<'a> Session<'a> {
             network: &planned.network.name,
             ifname: &planned.ifname,
             netns: self.netns,
+            namespace_ends: self.namespace_ends,
             netns_path: &self.netns_path,
             args: &planned.args,
             runtime: &runtime,
             paths: self.paths,
             kernel: &mut self.kernel,
-            conf: if driver.is_outside() {
-                plugin.fields.clone()
-            } else {
-                serde_json::Map::new()
-            },
+            conf: &plugin.fields,
             cni_version: &planned.network.cni_version,
         };
         work(driver.as_ref(), &mut at)
@@ -412,6 +453,18 @@ impl<'a> Session<'a> {
             };
             let mut info = self.attach(planned, ports)?;
             info.ports = ports.to_vec();
+            if let (Some(limits), Some(result)) = (plan.bandwidth, &info.result) {
+                let limited = planned
+                    .network
+                    .plugins
+                    .iter()
+                    .any(|p| p.kind == "bandwidth");
+                if !limited {
+                    self.with(planned, 0, &[], |_, at| {
+                        bandwidth::limit(at, limits, result)
+                    })?;
+                }
+            }
             infos.push(info);
         }
         info::write(pod_dir, &infos)?;
@@ -457,6 +510,13 @@ impl<'a> Session<'a> {
             });
             errors.extend(unmapped.err());
         }
+        // The pod's limits, where they were set by an isolator.
+        if !planned.drivers.is_empty() {
+            errors.extend(
+                self.with(planned, 0, &[], |_, at| bandwidth::unlimit(at))
+                    .err(),
+            );
+        }
         for place in (0..planned.drivers.len()).rev() {
             let torn = self.with(planned, place, &ports, |driver, at| {
                 Ok(driver.tear_down(at, result))
@@ -465,6 +525,16 @@ impl<'a> Session<'a> {
                 Ok(more) => errors.extend(more),
                 Err(error) => errors.push(error),
             }
+        }
+        errors
+    }
+
+    /// Removes what should have gone with the namespace.
+    fn sweep(&mut self, planned: &Planned) -> Vec<Error> {
+        let mut errors = Vec::new();
+        for place in 0..planned.drivers.len() {
+            let swept = self.with(planned, place, &[], |driver, at| driver.sweep(at));
+            errors.extend(swept.err());
         }
         errors
     }

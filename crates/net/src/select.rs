@@ -22,6 +22,9 @@ pub enum NetList {
     },
 }
 
+/// CNI's arguments, in order: names and values.
+pub(crate) type Args = Vec<(String, String)>;
+
 /// A network by name with its arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selected {
@@ -92,7 +95,7 @@ impl NetList {
         &self,
         available: Vec<Network>,
         directory: &std::path::Path,
-    ) -> Result<Vec<(Network, Vec<(String, String)>)>> {
+    ) -> Result<Vec<(Network, Args)>> {
         let Self::Networks { named, .. } = self else {
             return Ok(Vec::new());
         };

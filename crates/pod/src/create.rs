@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, fsync, mkdirat, openat};
 use rustix::io::Errno;
 
+use stage1_abi::path;
+
 use crate::error::Error;
 use crate::pod::{Pod, sync};
 use crate::pods::{Pods, open_dir};
@@ -25,27 +27,33 @@ pub struct RunningPod {
     pub(crate) pod: Pod,
 }
 
+/// How often a new pod is tried.
+const ATTEMPTS: usize = 5;
+
 impl Pods {
     /// Makes a pod: `embryo/<uuid>`, lock, rename to `prepare/<uuid>`.
     ///
     /// # Errors
     /// The data directory is not writable or full.
     pub fn new_pod(&self) -> Result<PreparingPod, Error> {
+        // A collection without grace may take an embryo for one that lost its maker: try again.
+        for _ in 1..ATTEMPTS {
+            match self.attempt() {
+                Err(error) if error.is_gone() => self.make_phases()?,
+                done => return done,
+            }
+        }
+        self.attempt()
+    }
+
+    fn attempt(&self) -> Result<PreparingPod, Error> {
         let uuid = appc::Uuid::generate().to_string();
         let root = self.root()?;
         let relative = Self::relative(Phase::Embryo, &uuid);
         let path = self.path().join(&relative);
-        let make = || mkdirat(root, &relative, Mode::from_raw_mode(0o750));
-        match make() {
-            Err(Errno::NOENT) => {
-                self.make_phases()?;
-                make()
-            }
-            other => other,
-        }
-        .map_err(|e| Error::io("create pod", &path, e))?;
+        mkdirat(root, &relative, Mode::from_raw_mode(0o750))
+            .map_err(|e| Error::io("create pod", &path, e))?;
         let fd = open_dir(root, &relative).map_err(|e| Error::io("open pod", &path, e))?;
-        // A collection that runs now may hold a lock of its own for a moment: wait for it.
         rustix::fs::flock(&fd, rustix::fs::FlockOperation::LockExclusive)
             .map_err(|e| Error::io("lock", &path, e))?;
         let mut pod = Pod {
@@ -98,7 +106,8 @@ impl PreparingPod {
     /// # Errors
     /// Syncing or renaming fails.
     pub fn into_prepared(mut self, pods: &Pods) -> Result<Pod, Error> {
-        sync_files(self.pod.dir.fd(), 3).map_err(|e| Error::io("sync", self.pod.dir.path(), e))?;
+        sync_files(self.pod.dir.fd(), true)
+            .map_err(|e| Error::io("sync", self.pod.dir.path(), e))?;
         self.pod.rename(pods, Phase::Prepared, false)?;
         sync(pods, Phase::Prepared);
         rustix::fs::flock(self.pod.dir.fd(), rustix::fs::FlockOperation::Unlock)
@@ -131,22 +140,22 @@ impl RunningPod {
     }
 }
 
-/// Syncs the small files that describe the pod, down to appsinfo/APP/. Copied trees (`stage1`) are
-/// left to the kernel, as the tree store's own are: what is lost with them is found when rendering.
-fn sync_files(dir: BorrowedFd<'_>, depth: u32) -> Result<(), Errno> {
+/// Syncs the small files that describe the pod: those in its directory and below appsinfo/. Trees
+/// are left to the kernel, as the tree store's own are.
+fn sync_files(dir: BorrowedFd<'_>, top: bool) -> Result<(), Errno> {
     let mut buffer = Vec::with_capacity(4 << 10);
     let mut entries = rustix::fs::RawDir::new(dir, buffer.spare_capacity_mut());
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     while let Some(entry) = entries.next() {
         let entry = entry?;
         let name = entry.file_name();
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let described = !top || name.to_bytes() == path::APPS_INFO.as_bytes();
+        let dots = name == c"." || name == c"..";
         match entry.file_type() {
             FileType::RegularFile => fsync(openat(dir, name, flags, Mode::empty())?)?,
-            FileType::Directory if depth > 0 && name == c"appsinfo" || depth < 3 => {
-                if name.to_bytes().first() != Some(&b'.') {
-                    let sub = openat(dir, name, flags | OFlags::DIRECTORY, Mode::empty())?;
-                    sync_files(sub.as_fd(), depth.saturating_sub(1))?;
-                }
+            FileType::Directory if described && !dots => {
+                let sub = openat(dir, name, flags | OFlags::DIRECTORY, Mode::empty())?;
+                sync_files(sub.as_fd(), false)?;
             }
             _ => {}
         }

@@ -9,6 +9,8 @@ pub mod cgroup;
 pub mod clone;
 mod error;
 pub mod exec;
+pub mod linger;
+pub mod memory;
 pub mod mounts;
 pub mod netns;
 pub mod root;

@@ -166,7 +166,9 @@ impl Values for ArgMatches {
     }
 
     fn given(&self, name: &str) -> bool {
-        self.value_source(name) == Some(clap::parser::ValueSource::CommandLine)
+        // Not every command has every deprecated flag.
+        self.try_contains_id(name).unwrap_or(false)
+            && self.value_source(name) == Some(clap::parser::ValueSource::CommandLine)
     }
 }
 

@@ -90,14 +90,14 @@ pub(crate) const ALL: &[Entry] = &[
     version::ENTRY,
 ];
 
-/// Goes through all that was asked for and fails at the end if one failed.
+/// Goes through all that was asked for and fails at the end if one failed; each failure is said.
 fn each(all: Vec<String>, mut one: impl FnMut(&str) -> Result<(), Failure>) -> Outcome {
-    let mut failed = None;
+    let mut failed: Option<Failure> = None;
     for name in all {
-        if let Err(failure) = one(&name) {
-            if let Some(earlier) = failed.replace(failure) {
-                output::note(&Failure::brief(&earlier));
-            }
+        if let Err(failure) = one(&name)
+            && let Some(earlier) = failed.replace(failure)
+        {
+            output::note(&earlier.brief());
         }
     }
     match failed {

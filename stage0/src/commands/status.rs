@@ -38,7 +38,7 @@ pub(super) const ENTRY: Entry = Entry {
         ])
     },
     run: |context, matches| {
-        let uuid = match uuids::given(matches).map_err(|f| f.with_status(1))? {
+        let uuid = match uuids::given_or_1(matches)? {
             mut one if one.len() == 1 => one.remove(0),
             _ => return Err(Failure::new("exactly one UUID is expected")),
         };

@@ -23,11 +23,7 @@ pub(super) const ENTRY: Entry = Entry {
         ])
     },
     run: |context, matches| {
-        let file_only = !matches.str("uuid-file").is_empty();
-        let given = uuids::given(matches).map_err(|f| match file_only {
-            true => f.with_status(1),
-            false => f,
-        })?;
+        let given = uuids::given_or_1(matches)?;
         let pods = context.pods()?;
         super::each(given, |uuid| {
             stop(context, &pods, uuid, matches.is("force"))

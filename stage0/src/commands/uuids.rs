@@ -14,6 +14,15 @@ pub(super) fn file_flag() -> Arg {
     )
 }
 
+/// As [`given`], for the commands whose unreadable UUID file ends them with status 1.
+pub(super) fn given_or_1(matches: &ArgMatches) -> Result<Vec<String>, Failure> {
+    let from_file = !matches.str("uuid-file").is_empty();
+    given(matches).map_err(|failure| match from_file {
+        true => failure.with_status(1),
+        false => failure,
+    })
+}
+
 /// A UUID file holds little more than 36 bytes.
 const MAX_FILE: u64 = 4096;
 

@@ -15,15 +15,17 @@ pub(crate) const CGROUPS: &str = "cgroups";
 /// Cleans up after the exited pod in the working directory.
 pub(crate) fn gc(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error> {
     let args = GcArgs::parse(args)?;
-    Ok(match clean_up(&args.uuid, args.local_config.as_deref()) {
-        true => 0,
-        false => crate::FAILURE,
-    })
+    Ok(
+        match clean_up(&args.uuid, args.local_config.as_deref(), true) {
+            true => 0,
+            false => crate::FAILURE,
+        },
+    )
 }
 
 /// Removes networks and cgroups; tells what could not be removed and goes on. Whether all went.
-pub(crate) fn clean_up(uuid: &str, local_config: Option<&Path>) -> bool {
-    let mut errors = network::tear_down(uuid, local_config);
+pub(crate) fn clean_up(uuid: &str, local_config: Option<&Path>, collect: bool) -> bool {
+    let mut errors = network::tear_down(uuid, local_config, collect);
     errors.extend(remove_cgroups());
     for error in &errors {
         eprintln!("rkt: pod {uuid}: {error}");

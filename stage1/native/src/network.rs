@@ -35,6 +35,7 @@ impl Network {
             nets: &nets,
             local_config: &local_config,
             ports: &ports,
+            bandwidth: None,
             paths: &paths(&local_config),
         };
         let plan = net::plan(&request).map_err(said)?;
@@ -71,9 +72,15 @@ impl Network {
 }
 
 /// Takes the networks of the pod in the working directory down; the errors on the way.
-pub(crate) fn tear_down(uuid: &str, local: Option<&Path>) -> Vec<String> {
+/// `collect`: long after the pod's end, when also what should have gone by itself is looked for.
+pub(crate) fn tear_down(uuid: &str, local: Option<&Path>, collect: bool) -> Vec<String> {
     let paths = paths(&local_config(local));
-    let errors = net::tear_down(Path::new("."), uuid, &paths, None);
+    let down = if collect {
+        net::collect
+    } else {
+        net::tear_down
+    };
+    let errors = down(Path::new("."), uuid, &paths);
     errors.iter().map(ToString::to_string).collect()
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error>
     check_lock()?;
     let result = start(&args).and_then(Running::wait);
     // Also after a failure: what was made until then goes.
-    gc::clean_up(&args.uuid, args.local_config.as_deref());
+    gc::clean_up(&args.uuid, args.local_config.as_deref(), false);
     result
 }
 
@@ -195,6 +195,7 @@ fn clone_supervisor(
 impl Running {
     /// Waits for the end of the pod and passes signals in meanwhile.
     fn wait(self) -> Result<u8, Error> {
+        sandbox::memory::give_back();
         loop {
             let mut fds = [
                 PollFd::new(&self.supervisor.pidfd, PollFlags::IN),

@@ -7,5 +7,5 @@ mod network;
 
 pub(crate) use fields::Fields;
 pub use load::available;
-pub(crate) use network::VERSIONS;
 pub use network::{Network, PluginConf};
+pub(crate) use network::{VERSIONS, check_name};

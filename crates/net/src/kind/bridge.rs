@@ -11,6 +11,9 @@ use crate::config::Fields;
 use crate::error::{Error, Result};
 use crate::rtnl::{Changes, IFF_PROMISC, Link, LinkKind, NewLink, Vlan};
 
+/// The group of links by which a bridge that was made for pods is known: "rkt".
+const MADE_BY_US: u32 = 0x0072_6b74;
+
 /// The documented default of `bridge`.
 const NAME: &str = "rkt0";
 
@@ -80,7 +83,7 @@ impl Bridge {
                 mtu: self.common.mtu,
                 mac: None,
                 master: None,
-                alias: None,
+                group: MADE_BY_US,
             };
             // Another pod may have made it in between.
             changes.new_link(&new).tolerating(Errno::EXIST);
@@ -126,7 +129,7 @@ impl Bridge {
             mtu: self.common.mtu,
             mac: None,
             master: Some(bridge.index),
-            alias: None,
+            group: 0,
         });
         changes.read_link(&name);
         let found = at.host()?.apply_and_read(changes)?;
@@ -267,8 +270,19 @@ impl Driver for Bridge {
     fn set_up(&self, at: &mut Attachment<'_>, _previous: Option<CniResult>) -> Result<CniResult> {
         let mut result = self.common.allocate(at)?;
         self.fill_gateways(&mut result);
-        let bridge = self.bridge(at)?;
-        let (host, peer) = self.pair(at, &bridge)?;
+        let mut bridge = self.bridge(at)?;
+        let mut pair = self.pair(at, &bridge);
+        // A collector may have removed the bridge, empty until now, in between.
+        if pair.is_err()
+            && at
+                .host()?
+                .link(&self.name)?
+                .is_none_or(|l| l.index != bridge.index)
+        {
+            bridge = self.bridge(at)?;
+            pair = self.pair(at, &bridge);
+        }
+        let (host, peer) = pair?;
         if self.is_gateway {
             self.gateway(at, &bridge, &result)?;
         }
@@ -301,9 +315,22 @@ impl Driver for Bridge {
 
     fn tear_down(&self, at: &mut Attachment<'_>, result: Option<&CniResult>) -> Vec<Error> {
         let mut errors = self.common.release(at, result);
-        let name = at.host_ifname();
-        errors.extend(at.host().and_then(|host| host.delete_link(&name)).err());
+        errors.extend(at.remove_host_end().err());
         errors
+    }
+
+    fn sweep(&self, at: &mut Attachment<'_>) -> Result<()> {
+        let name = at.host_ifname();
+        if at.host()?.link(&name)?.is_some() {
+            at.host()?.delete_link(&name)?;
+        }
+        let Some(bridge) = at.host()?.link(&self.name)? else {
+            return Ok(());
+        };
+        if bridge.group != MADE_BY_US || !at.host()?.links(Some(bridge.index))?.is_empty() {
+            return Ok(());
+        }
+        at.host()?.delete_link(&self.name)
     }
 
     fn masquerades(&self) -> bool {

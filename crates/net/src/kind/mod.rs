@@ -34,6 +34,16 @@ pub(crate) trait Driver: Debug {
     /// gone. `result` is what set-up answered, where that is known. Goes on after an error.
     fn tear_down(&self, at: &mut Attachment<'_>, result: Option<&CniResult>) -> Vec<Error>;
 
+    /// Removes what should have gone with the pod's namespace but has not, long after the
+    /// tear-down.
+    fn sweep(&self, at: &mut Attachment<'_>) -> Result<()> {
+        let name = at.host_ifname();
+        match at.host()?.link(&name)? {
+            Some(_) => at.host()?.delete_link(&name),
+            None => Ok(()),
+        }
+    }
+
     /// Whether pods speak to the world with the host's address.
     fn masquerades(&self) -> bool {
         false

@@ -40,7 +40,7 @@ impl Ptp {
             mtu: self.common.mtu,
             mac: None,
             master: None,
-            alias: None,
+            group: 0,
         });
         changes.read_link(&name);
         let found = at.host()?.apply_and_read(changes)?;
@@ -116,8 +116,7 @@ impl Driver for Ptp {
 
     fn tear_down(&self, at: &mut Attachment<'_>, result: Option<&CniResult>) -> Vec<Error> {
         let mut errors = self.common.release(at, result);
-        let name = at.host_ifname();
-        errors.extend(at.host().and_then(|host| host.delete_link(&name)).err());
+        errors.extend(at.remove_host_end().err());
         errors
     }
 

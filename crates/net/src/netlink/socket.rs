@@ -75,6 +75,11 @@ impl Socket {
         })
     }
 
+    /// The descriptor.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
     /// Sends a batch and waits until the kernel has done it. Every message is tried, also after
     /// one that was refused; the refusals are returned. What the kernel answers besides
     /// (echoed or requested objects) goes to `each`, as type and body.

@@ -14,7 +14,6 @@ pub(crate) const RETURN: i32 = -5;
 /// `NFT_JUMP`.
 pub(crate) const JUMP: i32 = -3;
 
-pub(crate) const META_NFPROTO: u32 = 15;
 pub(crate) const META_L4PROTO: u32 = 16;
 
 /// Where a payload expression counts from.
@@ -114,7 +113,7 @@ impl Rule<'_> {
     }
 
     /// Goes on only if the destination is one of this machine's own addresses.
-    pub(crate) fn to_this_host(&mut self) -> &mut Self {
+    pub(crate) fn for_this_host(&mut self) -> &mut Self {
         const ADDRTYPE: u32 = 3;
         const DADDR: u32 = 2;
         const RTN_LOCAL: u32 = 2;
@@ -133,12 +132,6 @@ impl Rule<'_> {
         });
         self.mask(REG, &IPS_DST_NAT.to_ne_bytes())
             .differs(REG, &[0; 4])
-    }
-
-    /// Goes on only for IPv4 (4) or IPv6 (6).
-    pub(crate) fn ip_version(&mut self, version: u8) -> &mut Self {
-        let nfproto = if version == 4 { 2 } else { 10 };
-        self.meta(META_NFPROTO, REG).equal(REG, &[nfproto])
     }
 
     /// Looks the value from register `key` on up in a map; goes on only if it is there, with

@@ -20,7 +20,7 @@ const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_TXQLEN: u16 = 13;
 const IFLA_LINKINFO: u16 = 18;
-const IFLA_IFALIAS: u16 = 20;
+const IFLA_GROUP: u16 = 27;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_PROTINFO: u16 = 12;
@@ -57,8 +57,7 @@ pub(crate) struct Link {
     pub(crate) master: Option<u32>,
     /// `veth`, `bridge`, `macvlan`…; empty for a device.
     pub(crate) kind: String,
-    pub(crate) alias: String,
-    pub(crate) tx_queue: u32,
+    pub(crate) group: u32,
     /// On a bridge: whether it looks at VLAN tags.
     pub(crate) vlan_filtering: bool,
 }
@@ -106,8 +105,8 @@ pub(crate) struct NewLink<'a> {
     pub(crate) mac: Option<[u8; 6]>,
     /// The bridge to become a port of.
     pub(crate) master: Option<u32>,
-    /// Whose it is, for a collector to find it by.
-    pub(crate) alias: Option<&'a str>,
+    /// The group of links to be in: a mark that is there from the first moment.
+    pub(crate) group: u32,
 }
 
 /// VLANs of a bridge's port.
@@ -137,12 +136,7 @@ impl Link {
                 IFLA_MTU => link.mtu = number(value).unwrap_or_default(),
                 IFLA_LINK => link.peer = number(value).filter(|index| *index != 0),
                 IFLA_MASTER => link.master = number(value),
-                IFLA_TXQLEN => link.tx_queue = number(value).unwrap_or_default(),
-                IFLA_IFALIAS => {
-                    link.alias = String::from_utf8_lossy(value)
-                        .trim_end_matches('\0')
-                        .to_owned();
-                }
+                IFLA_GROUP => link.group = number(value).unwrap_or_default(),
                 IFLA_LINKINFO => {
                     link.kind = find_str(value, IFLA_INFO_KIND)
                         .unwrap_or_default()
@@ -192,8 +186,8 @@ impl Changes {
             if let Some(master) = new.master {
                 m.u32(IFLA_MASTER, master);
             }
-            if let Some(alias) = new.alias {
-                m.attr(IFLA_IFALIAS, alias.as_bytes());
+            if new.group != 0 {
+                m.u32(IFLA_GROUP, new.group);
             }
             link_kind(m, new);
         })
@@ -355,16 +349,24 @@ impl Rtnl {
         Ok(self.apply_and_read(changes)?.into_iter().next())
     }
 
-    /// All links.
-    pub(crate) fn links(&mut self) -> Result<Vec<Link>> {
-        self.socket
+    /// All links, or the ports of a bridge.
+    pub(crate) fn links(&mut self, bridge: Option<u32>) -> Result<Vec<Link>> {
+        let mut links = self
+            .socket
             .dump(
                 |batch| {
-                    batch.message(RTM_GETLINK, flag::DUMP, &header(0, 0, 0), |_| {});
+                    batch.message(RTM_GETLINK, flag::DUMP, &header(0, 0, 0), |m| {
+                        if let Some(bridge) = bridge {
+                            m.u32(IFLA_MASTER, bridge);
+                        }
+                    });
                 },
                 Link::parse,
             )
-            .map_err(kernel("list network interfaces"))
+            .map_err(kernel("list network interfaces"))?;
+        // Old kernels do not filter.
+        links.retain(|link| bridge.is_none() || link.master == bridge);
+        Ok(links)
     }
 
     /// Removes a link; one that is gone already is no error.

@@ -97,6 +97,7 @@ impl World {
             nets: &nets,
             local_config: &local_config,
             ports,
+            bandwidth: None,
             paths: &self.paths,
         })
     }
@@ -107,8 +108,16 @@ impl World {
     }
 
     pub fn tear_down(&self, pod: &Pod) {
-        let errors = net::tear_down(&pod.dir, &pod.uuid, &self.paths, Some(pod.netns.as_fd()));
+        let errors = net::tear_down(&pod.dir, &pod.uuid, &self.paths);
         assert!(errors.is_empty(), "{errors:?}");
+    }
+
+    pub fn collect(&self, pod: &Pod) {
+        let errors = net::collect(&pod.dir, &pod.uuid, &self.paths);
+        assert!(errors.is_empty(), "{errors:?}");
+        for name in ["net", "net.down"] {
+            assert!(!pod.dir.join(name).exists());
+        }
     }
 
     /// Nothing of any pod is left on the host. The kernel removes dead namespaces in its own

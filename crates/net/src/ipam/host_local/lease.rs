@@ -7,16 +7,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 
 /// The reference plugin's line break.
 const LINE_BREAK: &str = "\r\n";
-
-/// A lease under construction; there is one at a time, under the lock.
-const UNDER_CONSTRUCTION: &str = ".rkt-new";
 
 /// Bytes of a lease that are read: an id and an interface.
 const MOST_BYTES: u64 = 4096;
@@ -86,25 +83,9 @@ impl Leases {
         container: &str,
         interface: &str,
     ) -> Result<Option<(IpAddr, T)>> {
-        let new = self.directory.join(UNDER_CONSTRUCTION);
-        let mut file = File::create(&new).map_err(Error::io("write", &new))?;
-        file.write_all(format!("{container}{LINE_BREAK}{interface}").as_bytes())
-            .map_err(Error::io("write", &new))?;
-        drop(file);
-        let taken = self.first_free(candidates, &new);
-        if !matches!(taken, Ok(Some(_))) {
-            let _ = fs::remove_file(&new);
-        }
-        taken
-    }
-
-    fn first_free<T>(
-        &self,
-        candidates: impl Iterator<Item = (IpAddr, T)>,
-        new: &Path,
-    ) -> Result<Option<(IpAddr, T)>> {
         /// From here on it is cheaper to read the whole directory once.
         const SINGLY: usize = 32;
+        let text = format!("{container}{LINE_BREAK}{interface}");
         let mut used = None;
         for (tried, (addr, rest)) in candidates.enumerate() {
             if tried == SINGLY {
@@ -114,16 +95,22 @@ impl Leases {
                 continue;
             }
             let path = self.directory.join(addr.to_string());
-            match renameat_with(CWD, new, CWD, &path, RenameFlags::NOREPLACE) {
-                Ok(()) => return Ok(Some((addr, rest))),
-                // A reference plugin that was killed under the lock leaves an empty lease.
-                Err(Errno::EXIST) if fs::metadata(&path).is_ok_and(|m| m.len() == 0) => {
-                    fs::rename(new, &path).map_err(Error::io("write", &path))?;
-                    return Ok(Some((addr, rest)));
+            let file = match File::options().write(true).create_new(true).open(&path) {
+                // Who is killed between making and writing, under the lock, leaves it empty.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    if !fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() == 0) {
+                        continue;
+                    }
+                    File::options().write(true).open(&path)
                 }
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(Error::os("write", path)(errno)),
-            }
+                made => made,
+            };
+            let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+            written.map_err(|error| {
+                let _ = fs::remove_file(&path);
+                Error::io("write", &path)(error)
+            })?;
+            return Ok(Some((addr, rest)));
         }
         Ok(None)
     }
@@ -134,10 +121,28 @@ impl Leases {
         Ok(names.filter_map(|name| name.parse().ok()).collect())
     }
 
-    /// Notes which address was given out last. To lose this is harmless.
+    /// Notes which address was given out last. To lose this is harmless. It is written over the
+    /// old one: file systems write out at once what is truncated first, and that takes longer
+    /// than all the rest.
     pub(crate) fn remember(&self, set: usize, addr: IpAddr) -> Result<()> {
         let path = self.last_path(set);
-        fs::write(&path, addr.to_string()).map_err(Error::io("write", path))
+        let text = addr.to_string();
+        let write = || {
+            let mut options = File::options();
+            let mut file = options
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)?;
+            let longer = file.metadata()?.len() > text.len() as u64;
+            file.write_all(text.as_bytes())?;
+            if longer {
+                file.set_len(text.len() as u64)
+            } else {
+                Ok(())
+            }
+        };
+        write().map_err(Error::io("write", &path))
     }
 }
 
@@ -155,6 +160,12 @@ pub(crate) fn release(
     if !lease.is_of(container, interface) {
         return Ok(());
     }
+    remove(directory, addr)
+}
+
+/// Removes a lease; a missing one is no error.
+pub(crate) fn remove(directory: &Path, addr: IpAddr) -> Result<()> {
+    let path = directory.join(addr.to_string());
     match fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
         _ => Ok(()),
@@ -249,7 +260,6 @@ mod tests {
         release(&net, addr("10.0.0.2"), "a", "eth0").unwrap();
         release(&net, addr("10.0.0.2"), "a", "eth0").unwrap();
         assert_eq!(list(&net).unwrap().len(), 1);
-        assert!(!net.join(UNDER_CONSTRUCTION).exists());
     }
 
     #[test]
@@ -261,7 +271,6 @@ mod tests {
         fs::write(dir.path().join("10.0.0.2"), "").unwrap();
         fs::write(dir.path().join("10.0.0.3"), [0xff, 0xfe]).unwrap();
         fs::write(dir.path().join("rubbish"), "a\r\neth0").unwrap();
-        fs::write(dir.path().join(UNDER_CONSTRUCTION), "x".repeat(9000)).unwrap();
         let candidates = ["10.0.0.3", "10.0.0.2"].iter().map(|a| (addr(a), ()));
         let taken = leases.take(candidates, "a", "eth0").unwrap().unwrap();
         assert_eq!(taken.0, addr("10.0.0.2"));
