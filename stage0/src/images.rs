@@ -119,11 +119,11 @@ impl Images {
     ) -> Result<ImageId, Failure> {
         let options = ImportOptions {
             render: rustix::process::geteuid().is_root(),
-            latest: false,
+            ..ImportOptions::default()
         };
         let info = self
             .store
-            .import(from, options)
+            .import(from, &options)
             .doing_with(|| format!("cannot import {source:?}"))?;
         Ok(info.id)
     }
@@ -154,11 +154,10 @@ impl Images {
         let problem = || format!("cannot render image {id}");
         let tree = self.store.tree(id).doing_with(problem)?;
         let manifest = self.store.manifest(id).doing_with(problem)?;
-        self.store.touch(id);
         Ok(Rendered {
-            id: Hash::parse(id.as_str()).doing_with(problem)?,
+            id: id.clone(),
             manifest,
-            tree: tree.id.to_string(),
+            tree: tree.id,
         })
     }
 
@@ -167,12 +166,12 @@ impl Images {
         self.store.resolve(id).is_ok()
     }
 
-    /// Copies an image's tree into a directory.
+    /// Renders an image into a directory.
     pub(crate) fn render_into(&self, image: &Rendered, dir: &Path) -> Result<(), Failure> {
         let problem = || format!("cannot copy image {} to {}", image.id, dir.display());
-        let id = image.id.as_str().parse().doing_with(problem)?;
-        self.store.render_into(&id, dir).doing_with(problem)?;
-        Ok(())
+        self.store
+            .render_into(&image.id, dir, true)
+            .doing_with(problem)
     }
 
     /// Whether trees can be mounted as overlays; if not, why.

@@ -361,6 +361,7 @@ impl Supervisor {
             if let Err(error) = ready() {
                 self.sinks[STDERR].message(&error.to_string());
             }
+            sandbox::memory::give_back();
         }
     }
 
