@@ -129,6 +129,48 @@ fn a_default_network_beside_the_least_and_the_reference_plugin() {
     }
 }
 
+#[test]
+fn five_hundred_pods_on_one_bridge() {
+    const PODS: usize = 500;
+    let bench = Bench::new();
+    let conf = r#"{"cniVersion":"1.0.0","name":"many","type":"bridge","bridge":"rkt4","isGateway":true,
+        "ipMasq":true,"ipam":{"type":"host-local","subnet":"10.2.0.0/16"}}"#;
+    std::fs::write(bench.dir.path().join("net.d/10-many.conf"), conf).unwrap();
+    let nets = NetList::parse("many").unwrap();
+    let mut times = Vec::new();
+    let mut namespaces = Vec::new();
+    for number in 0..PODS {
+        let pod_dir = bench.dir.path().join(format!("many-{number}"));
+        std::fs::create_dir(&pod_dir).unwrap();
+        let netns = sandbox::netns::create().unwrap();
+        let pod = format!("many-{number}");
+        let request = Request {
+            pod: &pod,
+            nets: &nets,
+            local_config: bench.dir.path(),
+            ports: &[],
+            bandwidth: None,
+            paths: &bench.paths,
+        };
+        let set_up = || set_up(&plan(&request).unwrap(), &pod_dir, netns.as_fd()).unwrap();
+        times.push(timed(set_up).1);
+        namespaces.push((pod_dir, pod, netns));
+    }
+    let middle = |times: &[Duration]| {
+        let mut times = times.to_vec();
+        times.sort();
+        times[times.len() / 2]
+    };
+    let (first, last) = (middle(&times[1..51]), middle(&times[PODS - 50..]));
+    let (_, down) = timed(|| {
+        for (pod_dir, pod, _) in &namespaces {
+            assert!(tear_down(pod_dir, pod, &bench.paths).is_empty());
+        }
+    });
+    println!("FIGURE 500 pods on a bridge: first {first:?}, last {last:?}; all down in {down:?}");
+    assert!(last < first * 3, "{first:?}, {last:?}");
+}
+
 /// The reference plugin's set-up.
 fn reference(bench: &Bench, number: usize) -> Duration {
     let netns = sandbox::netns::create().unwrap();
