@@ -15,6 +15,9 @@ use crate::testing::{TempDir, isolate};
 
 const ROUNDS: usize = 31;
 
+/// One measurement at a time.
+static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 /// The median, with pauses between the rounds: in a tight loop the kernel's waits are hidden.
 fn median(mut round: impl FnMut(usize) -> Duration) -> Duration {
     let mut times: Vec<Duration> = (0..ROUNDS)
@@ -109,6 +112,7 @@ impl Bench {
 
 #[test]
 fn a_default_network_beside_the_least_and_the_reference_plugin() {
+    let _alone = ALONE.lock();
     let bench = Bench::new();
     let floor = median(|_| {
         let netns = sandbox::netns::create().unwrap();
@@ -132,6 +136,7 @@ fn a_default_network_beside_the_least_and_the_reference_plugin() {
 #[test]
 fn five_hundred_pods_on_one_bridge() {
     const PODS: usize = 500;
+    let _alone = ALONE.lock();
     let bench = Bench::new();
     let conf = r#"{"cniVersion":"1.0.0","name":"many","type":"bridge","bridge":"rkt4","isGateway":true,
         "ipMasq":true,"ipam":{"type":"host-local","subnet":"10.2.0.0/16"}}"#;
