@@ -37,7 +37,8 @@ unsafe extern "C" fn drop_segments(
         if from < to {
             // SAFETY: the range lies in one private, unwritable mapping of the program file:
             // dropping its pages changes nothing that can be read there.
-            let done = unsafe { libc::madvise(from as *mut c_void, to - from, libc::MADV_DONTNEED) };
+            let done =
+                unsafe { libc::madvise(from as *mut c_void, to - from, libc::MADV_DONTNEED) };
             debug_assert!(done == 0, "{:?}", last_errno());
         }
     }
