@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
+use config::{Dirs, Paths};
 use pod::{Pod, Pods};
 
 use crate::cli::flags::Values;
@@ -69,6 +70,8 @@ pub(crate) struct Context {
     /// Absolute, without symbolic links as far as it exists.
     pub(crate) data_dir: PathBuf,
     pub(crate) local_config: PathBuf,
+    /// The configuration directories; the local one is among them.
+    pub(crate) dirs: Dirs,
     pub(crate) insecure: Insecure,
     /// Arguments of images, taken out of the command line.
     pub(crate) groups: Groups,
@@ -80,13 +83,27 @@ impl Context {
         let insecure = matches.strings("insecure-options");
         let insecure =
             Insecure::parse(insecure.iter().map(String::as_str)).map_err(Failure::new)?;
+        let local_config = PathBuf::from(matches.str("local-config"));
+        let user = matches.str("user-config");
+        let dirs = Dirs {
+            system: PathBuf::from(matches.str("system-config")),
+            local: local_config.clone(),
+            user: (!user.is_empty()).then(|| PathBuf::from(user)),
+        };
         Ok(Self {
             debug: matches.is("debug"),
-            data_dir: absolute(Path::new(matches.str("dir")))?,
-            local_config: PathBuf::from(matches.str("local-config")),
+            data_dir: data_dir(matches, &dirs)?,
+            local_config,
+            dirs,
             insecure,
             groups,
         })
+    }
+
+    /// Where stage1 images are installed.
+    pub(crate) fn stage1_images(&self) -> Result<PathBuf, Failure> {
+        let configured = paths(&self.dirs)?.stage1_images;
+        Ok(configured.unwrap_or_else(|| PathBuf::from(STAGE1_IMAGES)))
     }
 
     /// The pods, for reading.
@@ -104,6 +121,22 @@ impl Context {
         if self.debug {
             crate::output::note(&message());
         }
+    }
+}
+
+/// Where stage1 images are installed unless the configuration says otherwise.
+const STAGE1_IMAGES: &str = "/usr/lib/rkt/stage1-images";
+
+fn paths(dirs: &Dirs) -> Result<Paths, Failure> {
+    Paths::load(dirs).doing("cannot read the configuration of paths")
+}
+
+/// What the flag says, else the configuration, else the documents.
+fn data_dir(matches: &ArgMatches, dirs: &Dirs) -> Result<PathBuf, Failure> {
+    let flag = Path::new(matches.str("dir"));
+    match matches.given("dir") {
+        true => absolute(flag),
+        false => absolute(paths(dirs)?.data.as_deref().unwrap_or(flag)),
     }
 }
 

@@ -75,7 +75,7 @@ impl Images {
         let problem = || format!("cannot get image {text:?}");
         match Reference::parse(text).doing_with(problem)? {
             Reference::File(path) if policy != PullPolicy::Never => {
-                self.import_file(path, context.insecure.image)
+                self.import_file(Path::new(path), context.insecure.image)
             }
             _ => self.lookup(text),
         }
@@ -94,7 +94,7 @@ impl Images {
     }
 
     /// Imports an ACI file. `trusted` files need no signature.
-    pub(crate) fn import_file(&self, path: &str, trusted: bool) -> Result<ImageId, Failure> {
+    pub(crate) fn import_file(&self, path: &Path, trusted: bool) -> Result<ImageId, Failure> {
         let file = std::fs::File::open(path).doing_with(|| format!("cannot open {path:?}"))?;
         let kind = file
             .metadata()
@@ -107,7 +107,7 @@ impl Images {
                 "the signature of {path:?} cannot be checked in this version: if you trust it, use --insecure-options=image"
             )));
         }
-        self.import(file, path)
+        self.import(file, &path.display().to_string())
     }
 
     /// Imports an ACI from a stream. Root's imports are rendered at once: the first run finds the
@@ -147,6 +147,15 @@ impl Images {
                     "no image named {text:?} in the store, and discovery is not available in this version: fetch it as a file"
                 ))
             })
+    }
+
+    /// The image of this name and version, if the store has it.
+    pub(crate) fn stored(&self, name: &str, version: &str) -> Result<Option<ImageId>, Failure> {
+        let problem = || format!("cannot find image {name:?}");
+        let name = ImageName::parse(&format!("{name}:{version}")).doing_with(problem)?;
+        self.store
+            .find_by_name(&name.name, &name.labels)
+            .doing_with(problem)
     }
 
     /// The image's tree, rendered now if it was not before.

@@ -4,6 +4,7 @@ mod apps;
 mod bad_images;
 mod cli;
 mod collect;
+mod config;
 mod crowd;
 mod environment;
 mod faults;

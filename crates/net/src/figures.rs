@@ -15,6 +15,9 @@ use crate::testing::{TempDir, isolate};
 
 const ROUNDS: usize = 31;
 
+/// One measurement at a time.
+static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 /// The median, with pauses between the rounds: in a tight loop the kernel's waits are hidden.
 fn median(mut round: impl FnMut(usize) -> Duration) -> Duration {
     let mut times: Vec<Duration> = (0..ROUNDS)
@@ -109,6 +112,7 @@ impl Bench {
 
 #[test]
 fn a_default_network_beside_the_least_and_the_reference_plugin() {
+    let _alone = ALONE.lock();
     let bench = Bench::new();
     let floor = median(|_| {
         let netns = sandbox::netns::create().unwrap();
@@ -127,6 +131,49 @@ fn a_default_network_beside_the_least_and_the_reference_plugin() {
         let reference = median(|number| reference(&bench, number));
         println!("FIGURE the reference plugin ptp with masquerading {reference:?}");
     }
+}
+
+#[test]
+fn five_hundred_pods_on_one_bridge() {
+    const PODS: usize = 500;
+    let _alone = ALONE.lock();
+    let bench = Bench::new();
+    let conf = r#"{"cniVersion":"1.0.0","name":"many","type":"bridge","bridge":"rkt4","isGateway":true,
+        "ipMasq":true,"ipam":{"type":"host-local","subnet":"10.2.0.0/16"}}"#;
+    std::fs::write(bench.dir.path().join("net.d/10-many.conf"), conf).unwrap();
+    let nets = NetList::parse("many").unwrap();
+    let mut times = Vec::new();
+    let mut namespaces = Vec::new();
+    for number in 0..PODS {
+        let pod_dir = bench.dir.path().join(format!("many-{number}"));
+        std::fs::create_dir(&pod_dir).unwrap();
+        let netns = sandbox::netns::create().unwrap();
+        let pod = format!("many-{number}");
+        let request = Request {
+            pod: &pod,
+            nets: &nets,
+            local_config: bench.dir.path(),
+            ports: &[],
+            bandwidth: None,
+            paths: &bench.paths,
+        };
+        let set_up = || set_up(&plan(&request).unwrap(), &pod_dir, netns.as_fd()).unwrap();
+        times.push(timed(set_up).1);
+        namespaces.push((pod_dir, pod, netns));
+    }
+    let middle = |times: &[Duration]| {
+        let mut times = times.to_vec();
+        times.sort();
+        times[times.len() / 2]
+    };
+    let (first, last) = (middle(&times[1..51]), middle(&times[PODS - 50..]));
+    let (_, down) = timed(|| {
+        for (pod_dir, pod, _) in &namespaces {
+            assert!(tear_down(pod_dir, pod, &bench.paths).is_empty());
+        }
+    });
+    println!("FIGURE 500 pods on a bridge: first {first:?}, last {last:?}; all down in {down:?}");
+    assert!(last < first * 3, "{first:?}, {last:?}");
 }
 
 /// The reference plugin's set-up.

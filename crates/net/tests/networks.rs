@@ -227,6 +227,37 @@ fn a_chain_with_tuning_portmap_and_bandwidth() {
 }
 
 #[test]
+fn a_bridge_with_another_address_is_left_alone_unless_forced() {
+    let world = World::new();
+    ip("link add rkt3 type bridge");
+    ip("addr add 10.33.0.9/24 dev rkt3");
+    let conf = |force: bool| {
+        format!(
+            r#"{{"cniVersion":"1.0.0","name":"three","type":"bridge","bridge":"rkt3","isGateway":true,
+                "forceAddress":{force},"ipam":{{"type":"host-local","subnet":"10.33.0.0/24"}}}}"#
+        )
+    };
+    let addresses = || {
+        let mut all = ip("-o -4 addr show dev rkt3");
+        all.retain(|c| c != '\n');
+        (all.contains("10.33.0.9/24"), all.contains("10.33.0.1/24"))
+    };
+    world.conf("10-three.conf", &conf(false));
+    let pod = world.pod("p");
+    let error = world.set_up(&pod, "three", &[]).unwrap_err().to_string();
+    assert!(error.contains("10.33.0.9/24"), "{error}");
+    assert_eq!(addresses(), (true, false));
+    assert_eq!(world.leases(), Vec::<String>::new());
+    world.conf("10-three.conf", &conf(true));
+    let pod = world.pod("q");
+    world.set_up(&pod, "three", &[]).unwrap();
+    assert_eq!(addresses(), (false, true));
+    world.tear_down(&pod);
+    world.collect(&pod);
+    assert!(ip("-o link").contains("rkt3"), "not ours to remove");
+}
+
+#[test]
 fn macvlan_on_the_uplink() {
     let world = World::new();
     world.conf(
@@ -327,6 +358,15 @@ fn debians_plugins_alone_and_beside_ours() {
         world.collect(&pod);
         assert_eq!(world.leases(), Vec::<String>::new(), "{name}");
         std::fs::remove_file(path).unwrap();
+        // Their interfaces go with the namespace, in the kernel's own time; the next network is to
+        // have the same addresses.
+        drop(pod);
+        for _ in 0..500 {
+            if !ip("-o link").contains(": veth") {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
     ip("link del rkt6");
 }

@@ -140,6 +140,30 @@ impl Store {
     }
 }
 
+/// Checks an image as an import does, without storing anything, and returns its manifest.
+///
+/// # Errors
+/// Those of [`Store::import`] for bad input.
+pub fn check_image(mut source: impl Read + Send, limits: &Limits) -> Result<ImageManifest> {
+    let head = read_head(&mut source)?;
+    let format = recognize(&head)?;
+    let count = AtomicU64::new(0);
+    let counted = Counted {
+        inner: io::Cursor::new(head).chain(source),
+        count: &count,
+    };
+    let fault = move |e: io::Error| read_fault(format, e);
+    let mut plain = format.decoder(counted).map_err(fault)?;
+    let passed = pass(
+        &mut plain,
+        None,
+        &mut |size| welcome(size, count.load(Ordering::Relaxed), limits),
+        &fault,
+        |pieces| Scan::new(limits).run(pieces),
+    )?;
+    Ok(passed.value.manifest)
+}
+
 /// What a pass over the archive found.
 struct Scanned {
     manifest: ImageManifest,

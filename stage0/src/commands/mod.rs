@@ -2,6 +2,7 @@
 
 mod cat_manifest;
 mod completion;
+mod config;
 mod enter;
 mod fetch;
 mod gc;
@@ -75,6 +76,7 @@ impl Entry {
 pub(crate) const ALL: &[Entry] = &[
     cat_manifest::ENTRY,
     completion::ENTRY,
+    config::ENTRY,
     enter::ENTRY,
     fetch::ENTRY,
     gc::ENTRY,

@@ -1,15 +1,15 @@
 //! Which stage1 image a pod gets.
 
+use std::path::{Path, PathBuf};
+
 use clap::{ArgMatches, Command};
+use store::ImageId;
 
 use super::embedded;
 use crate::cli::flags::{Values, list};
 use crate::context::Context;
 use crate::failure::{Doing, Failure};
 use crate::images::{Images, Rendered};
-
-/// Where stage1 images lie beside the binary's own.
-const IMAGES_DIR: &str = "/usr/lib/rkt/stage1-images";
 
 /// The flags, which exclude each other.
 const FLAGS: [(&str, &str); 5] = [
@@ -29,7 +29,7 @@ const FLAGS: [(&str, &str); 5] = [
 /// The user's choice of a stage1.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) enum Stage1Choice {
-    /// The one inside the binary.
+    /// The configured one, else the one inside the binary.
     #[default]
     Default,
     /// An ACI file.
@@ -94,9 +94,11 @@ pub(crate) fn choose(
 ) -> Result<Rendered, Failure> {
     let problem = || "cannot get the stage1 image".to_owned();
     let id = match choice {
-        Stage1Choice::Default => return default(images).doing_with(problem),
-        Stage1Choice::Path(path) => images.import_file(path, context.insecure.image),
-        Stage1Choice::FromDir(name) => images.import_file(&format!("{IMAGES_DIR}/{name}"), true),
+        Stage1Choice::Default => default(context, images),
+        Stage1Choice::Path(path) => import(context, images, Path::new(path)),
+        Stage1Choice::FromDir(name) => {
+            import(context, images, &context.stage1_images()?.join(name))
+        }
         Stage1Choice::Name(name) => images.by_name(name),
         Stage1Choice::Hash(prefix) => images.by_hash(prefix),
     }
@@ -104,13 +106,65 @@ pub(crate) fn choose(
     images.render(&id).doing_with(problem)
 }
 
+/// The default image (page "rkt configuration", "rktKind: stage1"): the configured one from the
+/// store, else from its location; without a configuration, the image inside the binary.
+fn default(context: &Context, images: &Images) -> Result<ImageId, Failure> {
+    let configured = config::Stage1::load(&context.dirs)
+        .doing("cannot read the configuration of the default stage1 image")?;
+    // Whoever builds images from a dirty tree gives different ones the same version.
+    if let Some((name, version)) = &configured.image
+        && !version.ends_with("-dirty")
+        && let Some(id) = images.stored(name, version)?
+    {
+        return Ok(id);
+    }
+    match (configured.location, configured.image) {
+        (Some(location), _) => from_location(context, images, &location),
+        (None, Some((name, version))) => Err(Failure::new(format!(
+            "the configured image {name:?}, version {version:?}, is not in the store, and no location is configured"
+        ))),
+        (None, None) => embedded(images),
+    }
+}
+
+/// The image at a configured location, or the file of that name beside the rkt program.
+fn from_location(context: &Context, images: &Images, location: &str) -> Result<ImageId, Failure> {
+    let path = location.strip_prefix("file://").unwrap_or(location);
+    if !path.starts_with('/') {
+        return Err(Failure::new(format!(
+            "fetching the stage1 image from {location:?} is not available in this version: configure a file"
+        )));
+    }
+    let path = Path::new(path);
+    match beside_program(path).filter(|_| !path.exists()) {
+        Some(beside) => images.import_file(&beside, true),
+        None => import(context, images, path),
+    }
+}
+
+fn beside_program(path: &Path) -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let beside = program.with_file_name(path.file_name()?);
+    beside.exists().then_some(beside)
+}
+
+/// A file: one among the installed stage1 images needs no signature.
+fn import(context: &Context, images: &Images, path: &Path) -> Result<ImageId, Failure> {
+    let installed = context.stage1_images()?;
+    let lies_in = match (path.canonicalize(), installed.canonicalize()) {
+        (Ok(path), Ok(installed)) => path.starts_with(installed),
+        _ => false,
+    };
+    let trusted = lies_in || context.insecure.image;
+    images.import_file(path, trusted)
+}
+
 /// The image inside the binary: found in the store, or put there once.
-fn default(images: &Images) -> Result<Rendered, Failure> {
-    let id = match images.has(embedded::ID) {
+fn embedded(images: &Images) -> Result<ImageId, Failure> {
+    match images.has(embedded::ID) {
         true => embedded::ID
             .parse()
-            .doing("the ID of the stage1 inside rkt is invalid")?,
-        false => images.import(embedded::ACI, embedded::SOURCE)?,
-    };
-    images.render(&id)
+            .doing("the ID of the stage1 inside rkt is invalid"),
+        false => images.import(embedded::ACI, embedded::SOURCE),
+    }
 }

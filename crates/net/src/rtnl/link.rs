@@ -207,6 +207,21 @@ impl Changes {
         self.add(what, RTM_SETLINK, 0, &header(index, flags, mask), |_| {})
     }
 
+    /// No IPv6 address of its own accord: no multicast to every port of a bridge for it.
+    pub(crate) fn no_link_local(&mut self, index: u32) -> &mut Self {
+        const AF_INET6: u16 = 10;
+        const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+        const NONE: u8 = 1;
+        let what = || format!("keep network interface {index} without a link-local address");
+        self.add(what, RTM_SETLINK, 0, &header(index, 0, 0), |m| {
+            m.nest(IFLA_AF_SPEC, |m| {
+                m.nest(AF_INET6, |m| {
+                    m.attr(IFLA_INET6_ADDR_GEN_MODE, &[NONE]);
+                });
+            });
+        })
+    }
+
     pub(crate) fn link_up(&mut self, index: u32) -> &mut Self {
         self.link_flags(index, IFF_UP, IFF_UP)
     }

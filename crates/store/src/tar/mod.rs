@@ -276,6 +276,3 @@ fn without_nul(mut name: Vec<u8>) -> Vec<u8> {
     }
     name
 }
-
-#[cfg(test)]
-mod tests;
