@@ -75,7 +75,7 @@ fn other_stage1(rkt: &Rkt, name: &str) -> Aci {
 }
 
 fn exported(rkt: &Rkt) -> std::path::PathBuf {
-    let path = rkt.path("stage1.tar");
+    let path = rkt.path("stage1.aci");
     if !path.exists() {
         let names = rkt.ok(&["image", "list", "--fields=name", "--no-legend", "--full"]);
         let name = names.lines().find(|n| n.contains("stage1")).unwrap().trim();
