@@ -9,6 +9,7 @@ use store::{ImageId, ImportOptions, Store};
 use crate::cli::flags::Values;
 use crate::context::Context;
 use crate::failure::{Doing, Failure};
+use crate::signed::{ImageFile, Voucher};
 
 /// When an image is fetched although the store may have it (`--pull-policy`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,18 +66,23 @@ impl Images {
         }
     }
 
-    /// The image that a reference means, imported if the policy says so.
+    /// The image that a reference means, imported if the policy says so. `signature` is the file
+    /// that was named for a file's signature.
     pub(crate) fn find(
         &self,
         context: &Context,
         text: &str,
         policy: PullPolicy,
+        signature: Option<&str>,
     ) -> Result<ImageId, Failure> {
         let problem = || format!("cannot get image {text:?}");
         match Reference::parse(text).doing_with(problem)? {
             Reference::File(path) if policy != PullPolicy::Never => {
-                self.import_file(Path::new(path), context.insecure.image)
+                self.import_file(Path::new(path), Voucher::Signature(context, signature))
             }
+            _ if signature.is_some() => Err(Failure::new(
+                "--signature is for images that are fetched from files",
+            )),
             _ => self.lookup(text),
         }
         .doing_with(problem)
@@ -93,37 +99,29 @@ impl Images {
         }
     }
 
-    /// Imports an ACI file. `trusted` files need no signature.
-    pub(crate) fn import_file(&self, path: &Path, trusted: bool) -> Result<ImageId, Failure> {
-        let file = std::fs::File::open(path).doing_with(|| format!("cannot open {path:?}"))?;
-        let kind = file
-            .metadata()
-            .doing_with(|| format!("cannot inspect {path:?}"))?;
-        if kind.is_dir() {
-            return Err(Failure::new(format!("{path:?} is a directory, not an ACI")));
-        }
-        if !trusted {
-            return Err(Failure::new(format!(
-                "the signature of {path:?} cannot be checked in this version: if you trust it, use --insecure-options=image"
-            )));
-        }
-        self.import(file, &path.display().to_string())
+    /// Imports an ACI file, if what should vouch for it does.
+    pub(crate) fn import_file(
+        &self,
+        path: &Path,
+        voucher: Voucher<'_>,
+    ) -> Result<ImageId, Failure> {
+        let file = ImageFile::open(path, voucher)?;
+        let info = self
+            .store
+            .import_if(file, options(), |file, manifest| file.vouch(&manifest.name))
+            .doing_with(|| format!("cannot import \"{}\"", path.display()))?;
+        Ok(info.id)
     }
 
-    /// Imports an ACI from a stream. Root's imports are rendered at once: the first run finds the
-    /// tree there.
+    /// Imports an ACI that nobody has to vouch for from a stream.
     pub(crate) fn import(
         &self,
         from: impl std::io::Read + Send,
         source: &str,
     ) -> Result<ImageId, Failure> {
-        let options = ImportOptions {
-            render: rustix::process::geteuid().is_root(),
-            latest: false,
-        };
         let info = self
             .store
-            .import(from, options)
+            .import(from, options())
             .doing_with(|| format!("cannot import {source:?}"))?;
         Ok(info.id)
     }
@@ -187,6 +185,14 @@ impl Images {
     /// Whether trees can be mounted as overlays; if not, why.
     pub(crate) fn overlay_supported(&self) -> Result<(), String> {
         store::overlay_supported(&self.data_dir)
+    }
+}
+
+/// Root's imports are rendered at once: the first run finds the tree there.
+fn options() -> ImportOptions {
+    ImportOptions {
+        render: rustix::process::geteuid().is_root(),
+        latest: false,
     }
 }
 

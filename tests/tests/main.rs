@@ -21,4 +21,5 @@ mod output;
 mod real;
 mod rendering;
 mod start_errors;
+mod trust;
 mod volumes;

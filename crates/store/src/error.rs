@@ -65,6 +65,9 @@ pub enum Error {
         /// What was found.
         found: String,
     },
+    /// Whoever imports the image does not want it.
+    #[error("the image is refused")]
+    Refused(#[source] crate::Refusal),
     /// A blob does not hash to its name.
     #[error("blob {id} is damaged: its content is {found}")]
     Damaged {

@@ -30,6 +30,9 @@ pub struct ImportOptions {
     pub latest: bool,
 }
 
+/// Why an image is not accepted.
+pub type Refusal = Box<dyn std::error::Error + Send + Sync>;
+
 type Chunk = Arc<Vec<u8>>;
 
 impl Store {
@@ -39,12 +42,27 @@ impl Store {
     /// # Errors
     /// A damaged or hostile archive, a bad manifest, a full disk; nothing is left then.
     pub fn import(&self, reader: impl Read + Send, options: ImportOptions) -> Result<ImageInfo> {
+        self.import_if(reader, options, |_, _| Ok(()))
+    }
+
+    /// Imports an ACI that somebody accepts: when all of it was read and nothing is in the store
+    /// yet, `accept` sees its manifest and the reader, which may hold bytes behind the archive.
+    ///
+    /// # Errors
+    /// As [`Store::import`], and when it is not accepted; nothing is left then.
+    pub fn import_if<R: Read + Send>(
+        &self,
+        mut reader: R,
+        options: ImportOptions,
+        accept: impl FnOnce(R, &appc::ImageManifest) -> std::result::Result<(), Refusal>,
+    ) -> Result<ImageInfo> {
         let blob = Temporary::file(self)?;
         let tree = match options.render {
             true => Some(NewTree::make(self)?),
             false => None,
         };
-        let passed = pass(reader, &blob, tree.as_ref())?;
+        let passed = pass(&mut reader, &blob, tree.as_ref())?;
+        accept(reader, &passed.manifest).map_err(Error::Refused)?;
         let id = ImageId::of_digest(&passed.digest);
         let place = self.blob(&id);
         make_parent(&place)?;

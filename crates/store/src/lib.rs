@@ -25,7 +25,7 @@ mod verify;
 pub use error::Error;
 pub use id::{ImageId, TreeId};
 pub use images::ImageInfo;
-pub use import::ImportOptions;
+pub use import::{ImportOptions, Refusal};
 pub use layout::Store;
 pub use overlay::overlay_supported;
 pub use tree::Tree;
