@@ -126,7 +126,9 @@ impl Images {
         let file = ImageFile::open(path, voucher)?;
         let info = self
             .store
-            .import_if(file, options(), |file, manifest| file.vouch(&manifest.name))
+            .import_if(file, &options(), |file, manifest| {
+                file.vouch(&manifest.name)
+            })
             .doing_with(|| format!("cannot import \"{}\"", path.display()))?;
         Ok(info.id)
     }
@@ -139,7 +141,7 @@ impl Images {
     ) -> Result<ImageId, Failure> {
         let info = self
             .store
-            .import(from, options())
+            .import(from, &options())
             .doing_with(|| format!("cannot import {source:?}"))?;
         Ok(info.id)
     }
@@ -183,11 +185,10 @@ impl Images {
         let problem = || format!("cannot render image {id}");
         let tree = self.store.tree(id).doing_with(problem)?;
         let manifest = self.store.manifest(id).doing_with(problem)?;
-        self.store.touch(id);
         Ok(Rendered {
-            id: Hash::parse(id.as_str()).doing_with(problem)?,
+            id: id.clone(),
             manifest,
-            tree: tree.id.to_string(),
+            tree: tree.id,
         })
     }
 
@@ -196,12 +197,12 @@ impl Images {
         self.store.resolve(id).is_ok()
     }
 
-    /// Copies an image's tree into a directory.
+    /// Renders an image into a directory.
     pub(crate) fn render_into(&self, image: &Rendered, dir: &Path) -> Result<(), Failure> {
         let problem = || format!("cannot copy image {} to {}", image.id, dir.display());
-        let id = image.id.as_str().parse().doing_with(problem)?;
-        self.store.render_into(&id, dir).doing_with(problem)?;
-        Ok(())
+        self.store
+            .render_into(&image.id, dir, true)
+            .doing_with(problem)
     }
 
     /// Whether trees can be mounted as overlays; if not, why.
@@ -214,7 +215,7 @@ impl Images {
 fn options() -> ImportOptions {
     ImportOptions {
         render: rustix::process::geteuid().is_root(),
-        latest: false,
+        ..ImportOptions::default()
     }
 }
 

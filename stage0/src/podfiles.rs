@@ -156,6 +156,7 @@ fn describe(dir: &Dir, made_of: &Ingredients) -> Result<(), pod::Error> {
         )?;
     }
     if made_of.overlay {
+        dir.mkdir(path::OVERLAY, DIR)?;
         dir.write(path::OVERLAY_PREPARED, b"", FILE)?;
     }
     Ok(())
@@ -167,7 +168,6 @@ fn layer(context: &Context, dir: &Dir, overlay: &Overlay) -> Result<(), Failure>
     let layer = Layer::of(overlay);
     let base = PathBuf::from(path::OVERLAY).join(&overlay.tree);
     let make = || -> Result<(), pod::Error> {
-        dir.mkdir(path::OVERLAY, DIR)?;
         dir.mkdir(&base, DIR)?;
         if overlay.app.is_some() {
             dir.mkdir(base.join("upper"), OPEN_DIR)?;
@@ -207,18 +207,18 @@ fn copy(dir: &Dir, images: &Images, made_of: &Ingredients) -> Result<(), Failure
     let root = dir.path().join(path::STAGE1_ROOTFS);
     images.render_into(&made_of.stage1, &root)?;
     for (app, image) in made_of.manifest.apps.iter().zip(&made_of.images) {
-        let below = PathBuf::from(path::STAGE1_ROOTFS).join(path::app_rootfs(&app.name));
-        make_path(dir, &below)
+        let below = path::app_rootfs(&app.name);
+        make_below(dir, Path::new(path::STAGE1_ROOTFS), &below)
             .doing_with(|| format!("cannot make the root of app {:?}", app.name.as_str()))?;
-        images.render_into(image, &dir.path().join(below))?;
+        images.render_into(image, &root.join(below))?;
     }
     Ok(())
 }
 
-/// Makes a directory and those above it.
-fn make_path(dir: &Dir, path: &Path) -> Result<(), pod::Error> {
-    let mut made = PathBuf::new();
-    path.iter().try_for_each(|part| {
+/// Makes a directory and those above it, below one that is there.
+fn make_below(dir: &Dir, base: &Path, path: impl AsRef<Path>) -> Result<(), pod::Error> {
+    let mut made = base.to_path_buf();
+    path.as_ref().iter().try_for_each(|part| {
         made.push(part);
         dir.mkdir(&made, OPEN_DIR)
     })
@@ -226,8 +226,8 @@ fn make_path(dir: &Dir, path: &Path) -> Result<(), pod::Error> {
 
 /// The directories and files in stage1's root that others watch or stamp.
 fn status_files(dir: &Dir, written: &Path, manifest: &PodManifest) -> Result<(), pod::Error> {
-    make_path(dir, &written.join(path::STATUS))?;
-    make_path(dir, &written.join(path::STAGE2))?;
+    make_below(dir, written, path::STATUS)?;
+    make_below(dir, written, path::STAGE2)?;
     for app in &manifest.apps {
         dir.write(written.join(path::app_created(&app.name)), b"", FILE)?;
         dir.mkdir(written.join(path::STAGE2).join(app.name.as_str()), OPEN_DIR)?;

@@ -1,5 +1,7 @@
 //! What a person sees: exit status, standard output and standard error of whole command lines.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::process::Command;
 
 fn rkt(args: &[&str]) -> (i32, String, String) {
@@ -54,6 +56,12 @@ fn usage_errors_end_with_254_and_a_missing_command_with_2() {
         254,
         "",
         "Error: unknown command \"frobnicate\" for \"rkt\"\nRun 'rkt --help' for usage.\n",
+    );
+    says(
+        &["image", "frob"],
+        254,
+        "",
+        "Error: unknown command \"frob\" for \"rkt image\"\nRun 'rkt --help' for usage.\n",
     );
     says(
         &["--nope"],

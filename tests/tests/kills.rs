@@ -125,19 +125,54 @@ fn the_supervisor_of_a_running_pod() {
     rkt.assert_clean();
 }
 
+/// The same at moments all over a start: it may still be mounting, or starting its app.
+#[test]
+fn the_supervisor_while_the_pod_starts() {
+    let rkt = Rkt::new();
+    let image = rkt.fetch(&fixtures::probe());
+    for pause in (0..12).map(|n| Duration::from_micros(n * 300)) {
+        let mut pod = rkt.start(&["run", &image, "--exec=/probe", "--", "sleep"]);
+        let init = e2e::until_some(Duration::from_secs(20), "a PID 1", || {
+            assert!(pod.try_status().is_none(), "{}", pod.stderr());
+            child_of(pod.pid())
+        });
+        let start = Instant::now();
+        while start.elapsed() < pause {
+            std::hint::spin_loop();
+        }
+        rustix::process::kill_process(rustix::process::Pid::from_raw(init).unwrap(), Signal::KILL)
+            .unwrap();
+        let output = pod.finish();
+        assert_ne!(output.code, 0, "{}", output.all());
+    }
+    rkt.assert_clean();
+}
+
+/// The child of a pod's main process that is 1 in a namespace of its own.
+fn child_of(pid: u32) -> Option<i32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    children
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .find(|pid| is_first(*pid))
+}
+
 /// The process that is 1 in its own namespace.
 fn supervisor(rkt: &Rkt) -> Option<i32> {
-    let found = rkt.processes().into_iter().find(|(pid, _)| {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("NSpid:"))
-            .unwrap_or_default()
-            .to_owned();
-        let ids: Vec<_> = line.split_whitespace().skip(1).collect();
-        ids.len() > 1 && ids.last() == Some(&"1")
-    });
-    found.map(|(pid, _)| pid as i32)
+    rkt.processes()
+        .into_iter()
+        .map(|(pid, _)| pid as i32)
+        .find(|pid| is_first(*pid))
+}
+
+fn is_first(pid: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("NSpid:"))
+        .unwrap_or_default();
+    let ids: Vec<_> = line.split_whitespace().skip(1).collect();
+    ids.len() > 1 && ids.last() == Some(&"1")
 }
 
 #[test]

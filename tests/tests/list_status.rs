@@ -146,6 +146,20 @@ fn status_waits_for_the_end() {
     pod.finish().expect(0);
 }
 
+/// However early one asks: while the pod's directories are still being made, too.
+#[test]
+fn readiness_is_never_missed() {
+    let rkt = Rkt::new();
+    let image = rkt.fetch(&fixtures::probe());
+    for _ in 0..30 {
+        // Waits for it with `status --wait-ready` as soon as there is a UUID.
+        let (pod, uuid) = rkt.start_pod(&["--net=none", &image, "--exec=/probe", "--", "sleep"]);
+        rkt.ok(&["stop", "--force", &uuid]);
+        pod.finish();
+    }
+    rkt.assert_clean();
+}
+
 #[test]
 fn waiting_ends_when_its_time_is_over() {
     let rkt = Rkt::new();

@@ -58,7 +58,7 @@ fn root(lower: &Path, scratch: &Path) -> io::Result<()> {
     let at = |name: &str| scratch.join(name).display().to_string();
     let root = at("root");
     let layers = format!(
-        "lowerdir={},upperdir={},workdir={}",
+        "lowerdir={},upperdir={},workdir={},volatile",
         lower.display(),
         at("upper"),
         at("work")

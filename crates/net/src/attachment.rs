@@ -91,7 +91,7 @@ pub(crate) struct Attachment<'a> {
     pub(crate) paths: &'a Paths,
     pub(crate) kernel: &'a mut Kernel,
     /// The plugin configuration at work and its network's version, for delegating.
-    pub(crate) conf: serde_json::Map<String, serde_json::Value>,
+    pub(crate) conf: &'a serde_json::Map<String, serde_json::Value>,
     pub(crate) cni_version: &'a str,
 }
 

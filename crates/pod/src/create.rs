@@ -27,27 +27,33 @@ pub struct RunningPod {
     pub(crate) pod: Pod,
 }
 
+/// How often a new pod is tried.
+const ATTEMPTS: usize = 5;
+
 impl Pods {
     /// Makes a pod: `embryo/<uuid>`, lock, rename to `prepare/<uuid>`.
     ///
     /// # Errors
     /// The data directory is not writable or full.
     pub fn new_pod(&self) -> Result<PreparingPod, Error> {
+        // A collection without grace may take an embryo for one that lost its maker: try again.
+        for _ in 1..ATTEMPTS {
+            match self.attempt() {
+                Err(error) if error.is_gone() => self.make_phases()?,
+                done => return done,
+            }
+        }
+        self.attempt()
+    }
+
+    fn attempt(&self) -> Result<PreparingPod, Error> {
         let uuid = appc::Uuid::generate().to_string();
         let root = self.root()?;
         let relative = Self::relative(Phase::Embryo, &uuid);
         let path = self.path().join(&relative);
-        let make = || mkdirat(root, &relative, Mode::from_raw_mode(0o750));
-        match make() {
-            Err(Errno::NOENT) => {
-                self.make_phases()?;
-                make()
-            }
-            other => other,
-        }
-        .map_err(|e| Error::io("create pod", &path, e))?;
+        mkdirat(root, &relative, Mode::from_raw_mode(0o750))
+            .map_err(|e| Error::io("create pod", &path, e))?;
         let fd = open_dir(root, &relative).map_err(|e| Error::io("open pod", &path, e))?;
-        // A collection that runs now may hold a lock of its own for a moment: wait for it.
         rustix::fs::flock(&fd, rustix::fs::FlockOperation::LockExclusive)
             .map_err(|e| Error::io("lock", &path, e))?;
         let mut pod = Pod {

@@ -29,5 +29,5 @@ pub use pod::{LockedPod, Pod};
 pub use pods::Pods;
 pub use remove::remove_tree;
 pub use state::{Phase, State};
-pub use sweep::{Grace, MarkedAs};
+pub use sweep::MarkedAs;
 pub use tree::{Dir, write_at};

@@ -15,8 +15,8 @@ use rustix::mount::{UnmountFlags, unmount};
 
 use crate::error::Error;
 
-/// Descriptors held at once; deeper directories are moved to the top and removed from there.
-const MAX_DEPTH: usize = 64;
+/// Descriptors held at once, while several trees may be removed at a time; deeper directories are moved to the top and removed from there.
+const MAX_DEPTH: usize = 32;
 
 /// Removes `name` in the directory `at` and everything below it. What is already gone, or goes
 /// while this runs, is no error.

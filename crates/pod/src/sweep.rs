@@ -1,5 +1,6 @@
 //! Garbage collection: mark by renaming, sweep after a grace period.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::error::Error;
@@ -8,14 +9,8 @@ use crate::pods::Pods;
 use crate::remove::remove_tree;
 use crate::state::{Phase, State};
 
-/// How long things are left alone.
-#[derive(Debug, Clone, Copy)]
-pub struct Grace {
-    /// Exited pods, from the moment they were marked.
-    pub exited: Duration,
-    /// Prepared pods that nobody ran, from the moment they were prepared.
-    pub prepared: Duration,
-}
+/// Pods that are removed at once.
+const WORKERS: usize = 16;
 
 /// What a pod was marked as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,44 +70,70 @@ impl Pods {
         }
     }
 
-    /// The second pass's candidates: marked pods whose grace period is over, and embryos that lost
-    /// their maker. Each is locked; `collect` gets it before it is removed (to run stage1's gc).
-    /// The errors of single pods go to `failed`, and the next pod follows.
+    /// The second pass: removes marked pods whose grace period is over, and embryos that lost their
+    /// maker. Each is locked; `collect` gets it before it is removed (to run stage1's gc). The
+    /// errors of single pods go to `failed`, and the next pod follows.
+    ///
+    /// Several pods are removed at once: a removal mostly waits, for the disk (on a file system
+    /// that discards, each freed block is a request of its own) and for stage1's gc.
     ///
     /// # Errors
     /// A directory cannot be read.
     pub fn sweep(
         &self,
         grace: Duration,
-        mut collect: impl FnMut(&LockedPod),
-        mut failed: impl FnMut(&str, Error),
+        collect: impl Fn(&LockedPod) + Sync,
+        failed: impl Fn(&str, Error) + Sync,
     ) -> Result<(), Error> {
+        let mut candidates = Vec::new();
         for phase in [Phase::ExitedGarbage, Phase::Garbage, Phase::Embryo] {
-            for name in self.names(phase)? {
-                let Some(pod) = self.open_in(phase, &name)? else {
-                    continue;
-                };
-                let due = match phase {
-                    Phase::Garbage => true,
-                    _ => older(&pod, grace)?,
-                };
-                if !due {
-                    continue;
-                }
-                match pod.lock(self) {
-                    Ok(locked) => {
-                        collect(&locked);
-                        if let Err(error) = self.remove(locked) {
-                            failed(&name, error);
-                        }
-                    }
-                    Err(Error::Locked(_)) => {}
-                    Err(error) if error.is_gone() => {}
-                    Err(error) => failed(&name, error),
-                }
-            }
+            let names = self.names(phase)?;
+            candidates.extend(names.into_iter().map(|name| (phase, name)));
         }
+        let sweep_one = |(phase, name): &(Phase, String)| {
+            if let Err(error) = self.sweep_pod(*phase, name, grace, &collect) {
+                failed(name, error);
+            }
+        };
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(one) = candidates.get(next.fetch_add(1, Ordering::Relaxed)) {
+                sweep_one(one);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..candidates.len().min(WORKERS) {
+                // Without another thread the others do its work.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, work);
+            }
+            work();
+        });
         Ok(())
+    }
+
+    /// Removes one pod if it is due and nobody else has it.
+    fn sweep_pod(
+        &self,
+        phase: Phase,
+        name: &str,
+        grace: Duration,
+        collect: impl Fn(&LockedPod),
+    ) -> Result<(), Error> {
+        let Some(pod) = self.open_in(phase, name)? else {
+            return Ok(());
+        };
+        if phase != Phase::Garbage && !older(&pod, grace)? {
+            return Ok(());
+        }
+        match pod.lock(self) {
+            Ok(locked) => {
+                collect(&locked);
+                self.remove(locked)
+            }
+            Err(Error::Locked(_)) => Ok(()),
+            Err(error) if error.is_gone() => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Deletes a pod's directory for good. Stage1's gc entrypoint must have run before.

@@ -163,16 +163,19 @@ fn wait_status_change(pod: &Pod, deadline: Instant) -> Result<(), Error> {
     let events = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVE_SELF;
     // A directory that is not there yet appears in the nearest one that is.
     let mut dirs = status.ancestors().skip(1);
+    let mut missing = None;
     let watcher = loop {
         let Some(dir) = dirs.next() else {
             return Ok(());
         };
         match watch(pod, dir, events) {
-            Err(error) if error.is_gone() => {}
+            Err(error) if error.is_gone() => missing = Some(dir),
             other => break other?,
         }
     };
-    if pod.is_ready()? {
+    // What was missing may have come before the watch did: no event tells of it any more.
+    let came = missing.is_some_and(|dir| pod.dir().path().join(dir).symlink_metadata().is_ok());
+    if came || pod.is_ready()? {
         return Ok(());
     }
     let end = until_unlocked(duplicate(pod)?);

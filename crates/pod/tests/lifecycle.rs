@@ -1,5 +1,7 @@
 //! Pods through their lives, on the real file system.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -255,4 +257,24 @@ fn a_pods_links_are_not_followed() {
         std::fs::read_to_string(data.path().join("secret")).unwrap(),
         "s"
     );
+}
+
+#[test]
+fn pods_are_made_while_others_collect_without_grace() {
+    let (data, pods) = pods();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let pods = Pods::open(data.path()).unwrap();
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                pods.mark(Duration::MAX, |_, _| {}).unwrap();
+                pods.sweep(Duration::ZERO, |_| {}, |_, e| panic!("{e}"))
+                    .unwrap();
+            }
+        });
+        for _ in 0..200 {
+            drop(exited(&pods));
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
 }

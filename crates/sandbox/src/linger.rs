@@ -4,6 +4,10 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
+/// How long the other process waits before it closes, in nanoseconds: who closes while the kernel
+/// is at it holds a lock meanwhile that every other change of rules has to wait for.
+const LONG_ENOUGH: i64 = 60_000_000;
+
 /// Closes `fd` in a process made for that, so that the caller need not wait.
 ///
 /// The end of a netfilter socket waits, after rules were removed, until no packet can be in them
@@ -32,9 +36,14 @@ pub fn close(fd: OwnedFd) {
             unsafe { libc::syscall(libc::SYS_close_range, from, end - 1, 0_u32) };
         }
         let mut nothing = [0_u8; 1];
-        // SAFETY: a read into a local buffer, and the end of the process.
+        let pause = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: LONG_ENOUGH,
+        };
+        // SAFETY: a read into a local buffer, a sleep, and the end of the process.
         unsafe {
             libc::read(go.as_raw_fd(), nothing.as_mut_ptr().cast(), 1);
+            libc::nanosleep(&raw const pause, std::ptr::null_mut());
             libc::_exit(0);
         }
     }

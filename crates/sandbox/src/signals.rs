@@ -130,8 +130,12 @@ pub fn forward(pidfd: impl AsFd, signal: i32) -> Result<(), Errno> {
 /// Signals every process of the pid namespace but the caller, which must be its PID 1.
 ///
 /// # Errors
-/// As kill(2).
+/// As kill(2); EPERM, with nobody signalled, for any other caller: on the host it would end
+/// every process there is.
 pub fn send_all(signal: Signal) -> Result<(), Errno> {
+    if !rustix::process::getpid().is_init() {
+        return Err(Errno::PERM);
+    }
     // SAFETY: kill(2) has no memory arguments.
     match unsafe { libc::kill(-1, signal.as_raw()) } {
         0 => Ok(()),

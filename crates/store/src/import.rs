@@ -1,210 +1,346 @@
-//! An image enters the store: decompressed, hashed, written and rendered in one pass.
+//! Taking an App Container Image into the store, in one pass over its bytes.
 
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
-use sha2::{Digest, Sha512};
+use appc::{Hash, ImageManifest};
 
-use crate::compression::decompress;
-use crate::error::At;
-use crate::extract::{self, Contents, Extractor, Whitelist};
-use crate::images::{ImageInfo, write_manifest};
-use crate::layout::make_parent;
-use crate::temporary::Temporary;
-use crate::tree::NewTree;
-use crate::{Error, ImageId, Result, Store};
-
-/// Bytes passed between the threads at a time, and how many such pieces may be under way.
-const CHUNK: usize = 512 << 10;
-const CHUNKS: usize = 8;
-
-/// How an image is imported.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ImportOptions {
-    /// Render its tree too, when it has no dependencies: the first run finds it there.
-    pub render: bool,
-    /// The reference that led here named no version: the image is the latest of its name.
-    pub latest: bool,
-}
+use crate::blob::read_manifest;
+use crate::compress::{Compression, SNIFF};
+use crate::digest::is_image;
+use crate::extract::path::{Place, place};
+use crate::extract::{Extractor, Policy};
+use crate::image::{ImageInfo, ImageKind};
+use crate::index::{self, Row};
+use crate::layers::link_target;
+use crate::lock::Lock;
+use crate::pipeline::{Pieces, pass};
+use crate::tar::{Archive, Entry, Kind};
+use crate::temporary::{NewDirectory, NewFile, write_file};
+use crate::tree::plan::tree_id;
+use crate::tree::{Building, new_root};
+use crate::{Error, Limits, Result, Store};
 
 /// Why an image is not accepted.
 pub type Refusal = Box<dyn std::error::Error + Send + Sync>;
 
-type Chunk = Arc<Vec<u8>>;
+/// How an image is taken in.
+#[derive(Debug, Clone, Default)]
+pub struct ImportOptions {
+    /// The image was asked for by a name without a version.
+    pub latest: bool,
+    /// Render the tree in the same pass, so that the first run finds it ready. Only done as root,
+    /// and left for later when the image has dependencies or a whitelist.
+    pub render: bool,
+    /// Refuse any other image.
+    pub expected: Option<Hash>,
+    /// Bounds on what is accepted.
+    pub limits: Limits,
+}
 
 impl Store {
-    /// Imports an ACI, compressed or not, and returns what is known of it. An image that is there
-    /// already stays as it is.
+    /// Imports an image: uncompressed, or compressed with gzip, bzip2, xz or zstd. A refused one
+    /// leaves nothing behind; one that is there already is taken as imported again.
     ///
     /// # Errors
-    /// A damaged or hostile archive, a bad manifest, a full disk; nothing is left then.
-    pub fn import(&self, reader: impl Read + Send, options: ImportOptions) -> Result<ImageInfo> {
-        self.import_if(reader, options, |_, _| Ok(()))
+    /// [`Error::NotAnAci`], [`Error::Manifest`], [`Error::Truncated`], [`Error::Entry`],
+    /// [`Error::TooLarge`], [`Error::Compression`] for bad input; [`Error::WrongImage`]; and
+    /// [`Error::Io`], which says so when the disk is full ([`Error::is_no_space`]).
+    pub fn import(&self, source: impl Read + Send, options: &ImportOptions) -> Result<ImageInfo> {
+        self.import_if(source, options, |_, _| Ok(()))
     }
 
-    /// Imports an ACI that somebody accepts: when all of it was read and nothing is in the store
-    /// yet, `accept` sees its manifest and the reader, which may hold bytes behind the archive.
+    /// Imports an image that somebody accepts: when all of it was read and nothing of it is in the
+    /// store yet, `accept` sees the source, which may hold bytes behind the archive, and the
+    /// manifest.
     ///
     /// # Errors
-    /// As [`Store::import`], and when it is not accepted; nothing is left then.
+    /// As [`Store::import`], and [`Error::Refused`] when it is not accepted.
     pub fn import_if<R: Read + Send>(
         &self,
-        mut reader: R,
-        options: ImportOptions,
-        accept: impl FnOnce(R, &appc::ImageManifest) -> std::result::Result<(), Refusal>,
+        mut source: R,
+        options: &ImportOptions,
+        accept: impl FnOnce(R, &ImageManifest) -> Result<(), Refusal>,
     ) -> Result<ImageInfo> {
-        let blob = Temporary::file(self)?;
-        let tree = match options.render {
-            true => Some(NewTree::make(self)?),
-            false => None,
+        self.layout().create()?;
+        let temporary = self.layout().temporary();
+        let limits = &options.limits;
+        let head = read_head(&mut source)?;
+        let format = recognize(&head)?;
+        let count = AtomicU64::new(0);
+        let counted = Counted {
+            inner: io::Cursor::new(head).chain(&mut source),
+            count: &count,
         };
-        let passed = pass(&mut reader, &blob, tree.as_ref())?;
-        accept(reader, &passed.manifest).map_err(Error::Refused)?;
-        let id = ImageId::of_digest(&passed.digest);
-        let place = self.blob(&id);
-        make_parent(&place)?;
-        if !place.exists() {
-            blob.persist(&place)?;
+        let fault = move |e: io::Error| read_fault(format, e);
+        let mut plain = format.decoder(counted).map_err(fault)?;
+        let blob = NewFile::create(&temporary)?;
+        let mut scan = Scan::new(limits);
+        if options.render && Policy::of_this_process().owners {
+            scan.build(NewDirectory::create(&temporary)?)?;
         }
-        write_manifest(self, &id, &passed.manifest_bytes)?;
-        self.index()?.add(&id, &passed.manifest, options.latest)?;
-        if let (Some(tree), Some(contents)) = (tree, passed.contents) {
-            tree.complete(self, std::slice::from_ref(&id), contents)?;
+        let passed = pass(
+            &mut plain,
+            Some((blob.file(), &temporary)),
+            &mut |size| welcome(size, count.load(Ordering::Relaxed), limits),
+            &fault,
+            |pieces| scan.run(pieces),
+        )?;
+        drop(plain);
+        accept(source, &passed.value.manifest).map_err(Error::Refused)?;
+        if let Some(expected) = &options.expected
+            && !is_image(&passed.digest, expected)
+        {
+            return Err(Error::WrongImage {
+                expected: expected.clone(),
+                found: Hash::from_sha512(&passed.digest),
+            });
         }
-        self.info(&id)
+        let id = Hash::from_sha512(&passed.digest);
+        self.publish(id, passed.size, blob, passed.value, options)
+    }
+
+    /// Imports an image file.
+    pub fn import_file(&self, path: &Path, options: &ImportOptions) -> Result<ImageInfo> {
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        self.import(file, options)
+    }
+
+    /// Makes an image visible: manifest and row first, the blob last, since an image is there
+    /// when its blob is.
+    fn publish(
+        &self,
+        id: Hash,
+        size: u64,
+        blob: NewFile,
+        scanned: Scanned,
+        options: &ImportOptions,
+    ) -> Result<ImageInfo> {
+        let layout = self.layout();
+        let (manifest_path, blob_path) = (layout.image_manifest(&id), layout.blob(&id));
+        let _lock = Lock::exclusive(&layout.image_lock(&id))?;
+        layout.create_parent(&manifest_path)?;
+        layout.create_parent(&blob_path)?;
+        let now = SystemTime::now();
+        let row = Row {
+            id: id.clone(),
+            kind: ImageKind::Aci,
+            name: scanned.manifest.name.to_string(),
+            version: scanned.manifest.version().map(str::to_owned),
+            import_time: index::nanoseconds(now),
+            latest: options.latest,
+            size,
+            tree_size: scanned.tree.as_ref().map_or(0, |tree| tree.measured.size),
+        };
+        let publish = || {
+            write_file(&layout.temporary(), &manifest_path, &scanned.bytes)?;
+            self.index().insert(&row)?;
+            blob.publish(&blob_path)
+        };
+        if let Err(error) = publish() {
+            if !self.contains(&id) {
+                let _ = std::fs::remove_file(&manifest_path);
+            }
+            return Err(error);
+        }
+        if let Some(tree) = scanned.tree {
+            let name = tree_id(std::iter::once(&id));
+            let _lock = Lock::exclusive(&layout.tree_lock(&name))?;
+            tree.publish(&layout.tree(&name), &id, &scanned.bytes)?;
+        }
+        self.touch(&id);
+        Ok(ImageInfo::of(row, now))
     }
 }
 
-/// What one pass over the bytes gives.
-struct Passed {
-    digest: Vec<u8>,
-    manifest: appc::ImageManifest,
-    manifest_bytes: Vec<u8>,
-    contents: Option<Contents>,
+/// Checks an image as an import does, without storing anything, and returns its manifest.
+///
+/// # Errors
+/// Those of [`Store::import`] for bad input.
+pub fn check_image(mut source: impl Read + Send, limits: &Limits) -> Result<ImageManifest> {
+    let head = read_head(&mut source)?;
+    let format = recognize(&head)?;
+    let count = AtomicU64::new(0);
+    let counted = Counted {
+        inner: io::Cursor::new(head).chain(source),
+        count: &count,
+    };
+    let fault = move |e: io::Error| read_fault(format, e);
+    let mut plain = format.decoder(counted).map_err(fault)?;
+    let passed = pass(
+        &mut plain,
+        None,
+        &mut |size| welcome(size, count.load(Ordering::Relaxed), limits),
+        &fault,
+        |pieces| Scan::new(limits).run(pieces),
+    )?;
+    Ok(passed.value.manifest)
 }
 
-/// Three threads: this one reads, decompresses and writes the blob; one hashes; one takes the
-/// archive apart.
-fn pass(reader: impl Read + Send, blob: &Temporary, tree: Option<&NewTree>) -> Result<Passed> {
-    let (to_hash, hashed) = sync_channel::<Chunk>(CHUNKS);
-    let (to_archive, archived) = sync_channel::<Chunk>(CHUNKS);
-    thread::scope(|scope| {
-        let hashing = scope.spawn(move || {
-            let mut hash = Sha512::new();
-            hashed.into_iter().for_each(|chunk| hash.update(&*chunk));
-            hash.finalize().to_vec()
-        });
-        let extracting = scope.spawn(move || take_apart(ChunkReader::new(archived), tree));
-        let pumped = pump(reader, blob, to_hash, to_archive);
-        let extracted = extracting
-            .join()
-            .unwrap_or_else(|_| Err(Error::archive("cannot be read")));
-        let digest = hashing
-            .join()
-            .map_err(|_| Error::archive("cannot be hashed"))?;
-        // What stopped the reading explains what the archive's reader then missed.
-        let end = pumped?;
-        let (manifest, contents) = extracted?;
-        if !end {
-            return Err(Error::archive("it ends early"));
+/// What a pass over the archive found.
+struct Scanned {
+    manifest: ImageManifest,
+    bytes: Vec<u8>,
+    tree: Option<Building>,
+}
+
+/// Checks the whole archive, and writes its tree if one is wanted and nothing is missing for it.
+struct Scan<'l> {
+    limits: &'l Limits,
+    manifest: Option<(ImageManifest, Vec<u8>)>,
+    rootfs: bool,
+    tree: Option<(NewDirectory, Extractor)>,
+}
+
+impl<'l> Scan<'l> {
+    fn new(limits: &'l Limits) -> Self {
+        Scan {
+            limits,
+            manifest: None,
+            rootfs: false,
+            tree: None,
         }
-        Ok(Passed {
-            digest,
-            manifest: manifest.manifest,
-            manifest_bytes: manifest.manifest_bytes,
-            contents,
+    }
+
+    fn build(&mut self, directory: NewDirectory) -> Result<()> {
+        let root = new_root(&directory.path().join("rootfs"))?;
+        self.tree = Some((directory, Extractor::new(root, self.limits)));
+        Ok(())
+    }
+
+    fn run(mut self, pieces: Pieces) -> Result<Scanned> {
+        let mut archive = Archive::new(pieces, self.limits);
+        while let Some(entry) = archive.next()? {
+            match place(&entry.name, self.limits)? {
+                Place::Top if entry.kind == Kind::Directory => {}
+                Place::Top => return Err(Error::entry(&entry.name, "the top is not a directory")),
+                Place::Manifest => self.manifest(&mut archive, &entry)?,
+                Place::Root(path) => self.root_entry(&mut archive, &entry, &path)?,
+            }
+        }
+        drop(archive);
+        let manifest = self.manifest.take();
+        let (manifest, bytes) = manifest.ok_or_else(|| Error::not_an_aci("it has no manifest"))?;
+        if !self.rootfs {
+            return Err(Error::not_an_aci("it has no rootfs"));
+        }
+        let tree = match self.tree {
+            Some((directory, extractor)) => {
+                Some(Building::measure(directory, &extractor.finish()?)?)
+            }
+            None => None,
+        };
+        Ok(Scanned {
+            manifest,
+            bytes,
+            tree,
         })
+    }
+
+    fn manifest(&mut self, archive: &mut Archive<'_, Pieces>, entry: &Entry) -> Result<()> {
+        if self.manifest.is_some() {
+            return Err(Error::not_an_aci("it has two manifests"));
+        }
+        if entry.kind != Kind::File || entry.map.is_some() {
+            return Err(Error::not_an_aci("its manifest is not a plain file"));
+        }
+        let bytes = read_manifest(archive)?;
+        let parsed = ImageManifest::parse(&bytes)?;
+        if !(parsed.dependencies.is_empty() && parsed.path_whitelist.is_empty()) {
+            self.tree = None;
+        }
+        self.manifest = Some((parsed, bytes));
+        Ok(())
+    }
+
+    fn root_entry(
+        &mut self,
+        archive: &mut Archive<'_, Pieces>,
+        entry: &Entry,
+        path: &[u8],
+    ) -> Result<()> {
+        self.rootfs = true;
+        let link = link_target(entry, self.limits)?;
+        match &mut self.tree {
+            Some((_, extractor)) => extractor.write(archive, entry, path, link.as_deref()),
+            None if path.is_empty() && entry.kind != Kind::Directory => {
+                Err(Error::entry(&entry.name, "the root is not a directory"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn read_head(source: &mut impl Read) -> Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(SNIFF);
+    let read = source.take(SNIFF as u64).read_to_end(&mut head);
+    read.map_err(|source| Error::Stream {
+        action: "read",
+        source,
+    })?;
+    Ok(head)
+}
+
+fn recognize(head: &[u8]) -> Result<Compression> {
+    if head.is_empty() {
+        return Err(Error::not_an_aci("it is empty"));
+    }
+    Compression::sniff(head).ok_or_else(|| {
+        Error::not_an_aci("it is neither a tar archive nor compressed with gzip, bzip2, xz or zstd")
     })
 }
 
-/// Reads to the end. Whether the archive ends as archives do, in a block of zeros.
-fn pump(
-    reader: impl Read + Send,
-    blob: &Temporary,
-    to_hash: SyncSender<Chunk>,
-    to_archive: SyncSender<Chunk>,
-) -> Result<bool> {
-    const BLOCK: usize = 512;
-    let mut stream = decompress(reader).map_err(Error::Stream)?;
-    let mut file = blob.handle();
-    let mut last = Vec::new();
-    loop {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        stream
-            .by_ref()
-            .take(CHUNK as u64)
-            .read_to_end(&mut chunk)
-            .map_err(Error::Stream)?;
-        if chunk.is_empty() {
-            return Ok(last.len() == BLOCK && last.iter().all(|&b| b == 0));
+/// Tells a stream that ends, a damaged one and a failing source apart.
+fn read_fault(format: Compression, source: io::Error) -> Error {
+    let from_source = format == Compression::None || source.raw_os_error().is_some();
+    match source.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            Error::truncated(format!("its {} stream ends too early", format.name()))
         }
-        last.extend_from_slice(&chunk[chunk.len().saturating_sub(BLOCK)..]);
-        last.drain(..last.len().saturating_sub(BLOCK));
-        let chunk = Arc::new(chunk);
-        // A receiver that is gone failed, and says why when it is joined.
-        let heard = to_archive.send(chunk.clone()).is_ok() && to_hash.send(chunk.clone()).is_ok();
-        if !heard {
-            return Ok(true);
-        }
-        file.write_all(&chunk).at("write", blob.path())?;
-    }
-}
-
-fn take_apart(
-    mut stream: ChunkReader,
-    tree: Option<&NewTree>,
-) -> Result<(extract::AciManifest, Option<Contents>)> {
-    let result = extract::read(&mut stream, extract::Limits::default(), |manifest| {
-        let Some(tree) = tree.filter(|_| manifest.dependencies.is_empty()) else {
-            return Ok(None);
-        };
-        let extractor = Extractor::new(tree.rootfs().as_fd(), tree.path());
-        Ok(Some((
-            extractor,
-            Whitelist::of(manifest).into_iter().collect(),
-        )))
-    })?;
-    stream.drain();
-    Ok(result)
-}
-
-/// The chunks as one stream.
-struct ChunkReader {
-    chunks: Receiver<Chunk>,
-    current: Chunk,
-    at: usize,
-}
-
-impl ChunkReader {
-    fn new(chunks: Receiver<Chunk>) -> Self {
-        Self {
-            chunks,
-            current: Arc::default(),
-            at: 0,
-        }
-    }
-
-    /// Takes what comes after the archive's end, so that the sender is not held up.
-    fn drain(self) {
-        self.chunks.into_iter().for_each(drop);
-    }
-}
-
-impl Read for ChunkReader {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.at == self.current.len() {
-            match self.chunks.recv() {
-                Ok(chunk) => (self.current, self.at) = (chunk, 0),
-                Err(_) => return Ok(0),
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other
+            if !from_source =>
+        {
+            Error::Compression {
+                format: format.name(),
+                source,
             }
         }
-        let rest = &self.current[self.at..];
-        let n = rest.len().min(buffer.len());
-        buffer[..n].copy_from_slice(&rest[..n]);
-        self.at += n;
-        Ok(n)
+        _ => Error::Stream {
+            action: "read",
+            source,
+        },
+    }
+}
+
+fn welcome(size: u64, compressed: u64, limits: &Limits) -> Result<()> {
+    if size > limits.bytes {
+        return Err(Error::TooLarge {
+            what: "bytes",
+            limit: limits.bytes,
+        });
+    }
+    if size > Limits::RATIO_FROM && size / compressed.max(1) > limits.ratio {
+        return Err(Error::TooLarge {
+            what: "times its compressed size",
+            limit: limits.ratio,
+        });
+    }
+    Ok(())
+}
+
+/// Counts the compressed bytes.
+struct Counted<'a, R> {
+    inner: R,
+    count: &'a AtomicU64,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.count.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
     }
 }

@@ -1,35 +1,79 @@
-//! The image store: blobs by content, an index that can be lost, and the tree store.
+//! The image store: content-addressed blobs, an index of them, and the tree store of rendered
+//! images (on-disk format: `cas/` in the data directory).
 //!
-//! An image enters as a stream and is decompressed, hashed, written and, if asked, rendered in one
-//! pass ([`Store::import`]). It is known by its [`ImageId`], the digest of its uncompressed
-//! archive. [`Store::tree`] gives the directory that pods use as the lower layer of their overlays.
+//! ```text
+//! cas/blob/sha512/XX/<id>           the uncompressed archive, byte for byte
+//! cas/imageManifest/sha512/XX/<id>  its manifest; the file's time is the image's last use
+//! cas/db/index.sqlite                   SQLite: names, times, sizes, addresses; can be lost
+//! cas/tree/<tree ID>/               rendered images
+//! cas/imagelocks, cas/treestorelocks, cas/db/lock, cas/tmp
+//! ```
 //!
-//! Every file appears by a rename, so a process killed at any moment leaves temporary files at
-//! most, which [`Store::clean`] removes once nobody has them locked.
+//! Many processes use a store at once, and each may be killed at any instruction. Files appear
+//! whole (made without a name, or under a temporary one), an image is there exactly when its blob
+//! is, and what a killed writer leaves is not locked any more, which is how a collection tells it
+//! from the work of the living. Disk flushes are left to the kernel: after a power failure, blobs
+//! and trees are checked against their digests by the next render or verification.
+//!
+//! Whoever has a full image ID, or a tree's name, never needs the index.
 
-mod compression;
-mod copy;
+#![forbid(unsafe_code)]
+
+mod blob;
+mod compress;
+mod digest;
 mod error;
 mod extract;
-mod id;
-mod images;
+mod gc;
+mod image;
 mod import;
 mod index;
+mod layers;
 mod layout;
-mod overlay;
-mod render;
+mod limits;
+mod lock;
+mod pipeline;
+mod remove;
+mod tar;
 mod temporary;
 mod tree;
-mod verify;
 
-pub use error::Error;
-pub use id::{ImageId, TreeId};
-pub use images::ImageInfo;
-pub use import::{ImportOptions, Refusal};
-pub use layout::Store;
-pub use overlay::overlay_supported;
-pub use tree::Tree;
-pub use verify::Verified;
+use std::path::Path;
 
-/// What operations of this crate return.
-pub type Result<T> = std::result::Result<T, Error>;
+/// An image is named by its digest.
+pub use appc::Hash as ImageId;
+pub use compress::Compression;
+pub use error::{Error, Result};
+pub use gc::{GcOptions, GcReport};
+pub use image::{ImageInfo, ImageKind};
+pub use import::{ImportOptions, Refusal, check_image};
+pub use index::Remote;
+pub use limits::Limits;
+pub use tree::{Tree, Verified, overlay_supported};
+
+use index::Index;
+use layout::Layout;
+
+/// The image store of a data directory.
+#[derive(Debug, Clone)]
+pub struct Store {
+    layout: Layout,
+}
+
+impl Store {
+    /// The store of a data directory. Nothing is touched before it is used, and a data directory
+    /// that is not there holds no images; one that is closed to this user fails the first use.
+    pub fn open(data: &Path) -> Self {
+        Store {
+            layout: Layout::new(data),
+        }
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(crate) fn index(&self) -> Index<'_> {
+        Index::new(&self.layout)
+    }
+}

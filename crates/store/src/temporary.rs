@@ -1,77 +1,166 @@
-//! Files and directories in the making: locked by their maker, renamed when done, removed when not.
+//! Files and directories that do not exist until they are finished.
 
-use std::fs::File;
-use std::os::fd::AsFd;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat};
 use rustix::io::Errno;
 
-use crate::error::At;
-use crate::layout::{Store, make_dir};
-use crate::{Result, copy};
+use crate::layout::file_mode;
+use crate::lock::{is_at, open_for_lock, try_exclusive};
+use crate::remove::remove_tree;
+use crate::{Error, Result};
 
-/// A path in `cas/tmp` that goes away when dropped.
-#[derive(Debug)]
-pub(crate) struct Temporary {
-    path: PathBuf,
-    /// Locked as long as its maker lives; for a directory, on the directory itself.
-    lock: File,
-    kept: bool,
+static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+/// A name that no other process or thread of this machine uses at the same time.
+fn unique(directory: &Path, kind: &str) -> PathBuf {
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let now = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |d| d.as_nanos());
+    directory.join(format!("{kind}-{}-{now:x}-{count}", std::process::id()))
 }
 
-impl Temporary {
-    /// A new file.
-    pub(crate) fn file(store: &Store) -> Result<Self> {
-        Self::make(store, |path| {
-            open(
-                path,
-                OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC,
-                Mode::from_raw_mode(0o644),
-            )
-        })
+/// A file being written. Without a name where the file system can do that, so that a killed
+/// writer leaves nothing; else with a temporary name, locked for as long as the writer lives.
+pub(crate) struct NewFile {
+    file: File,
+    name: Option<PathBuf>,
+}
+
+impl NewFile {
+    /// Starts a file in the store's temporary directory.
+    pub(crate) fn create(directory: &Path) -> Result<Self> {
+        let unnamed = rustix::fs::open(
+            directory,
+            OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC,
+            Mode::RUSR | Mode::WUSR,
+        );
+        match unnamed {
+            Ok(fd) => Ok(NewFile {
+                file: fd.into(),
+                name: None,
+            }),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT) => Self::named(directory),
+            Err(e) => Err(Error::io("create a file in", directory)(e)),
+        }
     }
 
-    /// A new directory.
-    pub(crate) fn directory(store: &Store) -> Result<Self> {
-        Self::make(store, |path| {
-            rustix::fs::mkdir(path, Mode::from_raw_mode(0o755))?;
-            open(
-                path,
-                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-                Mode::empty(),
-            )
-        })
-    }
-
-    fn make(
-        store: &Store,
-        make: impl Fn(&Path) -> std::result::Result<std::os::fd::OwnedFd, Errno>,
-    ) -> Result<Self> {
-        static COUNTER: AtomicU64 = AtomicU64::new(0);
-        make_dir(&store.tmp())?;
+    fn named(directory: &Path) -> Result<Self> {
         loop {
-            let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-            let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-            let pid = rustix::process::getpid().as_raw_nonzero();
-            let path = store
-                .tmp()
-                .join(format!("new-{pid}-{count}-{}", now.tv_nsec));
-            match make(&path) {
-                Ok(fd) => {
-                    // Between its making and this a cleaner may have taken it away: then again.
-                    flock(&fd, FlockOperation::LockExclusive).at("lock", &path)?;
-                    if path.exists() {
-                        return Ok(Self {
-                            path,
-                            lock: fd.into(),
-                            kept: false,
-                        });
-                    }
-                }
-                Err(Errno::EXIST | Errno::NOENT) => make_dir(&store.tmp())?,
-                Err(errno) => return Err(errno).at("create", path),
+            let name = unique(directory, "file");
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&name)
+                .map_err(Error::io("create", &name))?;
+            let locked = try_exclusive(&file).map_err(Error::io("lock", &name))?;
+            if locked && is_at(&file, &name) {
+                return Ok(NewFile {
+                    file,
+                    name: Some(name),
+                });
+            }
+        }
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Gives the finished file its name, with the store's mode. A file of the same size that is
+    /// already there is left alone: names are digests, so it is the same.
+    pub(crate) fn publish(mut self, path: &Path) -> Result<()> {
+        let fail = Error::io("create", path);
+        let mode = file_mode(path.parent());
+        let done = self
+            .file
+            .set_permissions(fs::Permissions::from_mode(mode))
+            .and_then(|()| self.link(path));
+        done.map_err(fail)
+    }
+
+    fn link(&mut self, path: &Path) -> io::Result<()> {
+        let size = self.file.metadata()?.len();
+        match path.symlink_metadata() {
+            Ok(there) if there.is_file() && there.len() == size => return Ok(()),
+            // Cut short by a power failure, or not ours: make room.
+            Ok(_) => fs::remove_file(path)?,
+            Err(_) => {}
+        }
+        let linked = match &self.name {
+            Some(name) => rustix::fs::renameat(CWD, name, CWD, path),
+            None => {
+                let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+                linkat(CWD, own.as_str(), CWD, path, AtFlags::SYMLINK_FOLLOW)
+            }
+        };
+        match linked {
+            Ok(()) => {
+                self.name = None;
+                Ok(())
+            }
+            Err(Errno::EXIST) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            let _ = fs::remove_file(name);
+        }
+    }
+}
+
+/// Writes a small file whole: the old one or the new one is there, never half of one.
+pub(crate) fn write_file(temporary: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
+    let new = NewFile::create(temporary)?;
+    new.file()
+        .write_all(bytes)
+        .map_err(Error::io("write", path))?;
+    new.publish(path)
+}
+
+/// A directory being filled, locked for as long as its writer lives, and removed with all it
+/// holds unless it is published.
+pub(crate) struct NewDirectory {
+    path: PathBuf,
+    lock: File,
+    published: bool,
+}
+
+impl NewDirectory {
+    pub(crate) fn create(parent: &Path) -> Result<Self> {
+        loop {
+            let path = unique(parent, "tree");
+            match fs::create_dir(&path) {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => continue,
+                other => other.map_err(Error::io("create directory", &path))?,
+            }
+            // The umask must neither close it to us nor open it to others.
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700))
+                .map_err(Error::io("set the mode of", &path))?;
+            let lock = match open_for_lock(&path) {
+                // A collector came between the two calls.
+                Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                other => other.map_err(Error::io("open", &path))?,
+            };
+            let locked = try_exclusive(&lock).map_err(Error::io("lock", &path))?;
+            if locked && is_at(&lock, &path) {
+                return Ok(NewDirectory {
+                    path,
+                    lock,
+                    published: false,
+                });
             }
         }
     }
@@ -80,48 +169,66 @@ impl Temporary {
         &self.path
     }
 
-    pub(crate) fn handle(&self) -> &File {
-        &self.lock
-    }
-
-    /// Moves it to its place. Whether it got there: a directory does not replace another.
-    pub(crate) fn persist(mut self, target: &Path) -> Result<bool> {
-        match rustix::fs::rename(&self.path, target) {
+    /// Renames it to its place. `false` if something is there already, which then stays.
+    pub(crate) fn publish(mut self, place: &Path) -> Result<bool> {
+        let mode = fs::Permissions::from_mode(0o755);
+        self.lock
+            .set_permissions(mode)
+            .map_err(Error::io("set the mode of", &self.path))?;
+        match fs::rename(&self.path, place) {
             Ok(()) => {
-                self.kept = true;
+                self.published = true;
                 Ok(true)
             }
-            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
-            Err(errno) => Err(errno).at("move into place", target),
+            Err(e) if e.kind() == ErrorKind::DirectoryNotEmpty => Ok(false),
+            Err(e) => Err(Error::io("create", place)(e)),
         }
     }
 }
 
-impl Drop for Temporary {
+impl Drop for NewDirectory {
     fn drop(&mut self) {
-        if !self.kept {
-            // Nothing more can be done for it here; a later cleaning finds it unlocked.
-            let _ = copy::remove(&self.path);
+        if !self.published {
+            // A collection removes what cannot be removed here.
+            let _ = remove_tree(&self.path);
         }
     }
 }
 
-/// Removes temporaries whose makers are gone.
-pub(crate) fn clean(store: &Store) -> Result<()> {
-    let tmp = store.tmp();
-    let entries = match std::fs::read_dir(&tmp) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).at("read", tmp),
+/// Removes what killed writers left in the temporary directory. Partial downloads (`sha512-…`)
+/// stay for a day after their last byte, to be resumed. Returns how many were removed.
+pub(crate) fn collect(directory: &Path) -> Result<usize> {
+    const RESUMABLE: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+    let entries = match fs::read_dir(directory) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(0),
+        other => other.map_err(Error::io("read", directory))?,
     };
+    let mut removed = 0;
     for entry in entries {
-        let path = entry.at("read", &tmp)?.path();
-        let Ok(file) = File::open(&path) else {
+        let entry = entry.map_err(Error::io("read", directory))?;
+        let path = entry.path();
+        let Ok(file) = open_for_lock(&path) else {
             continue;
         };
-        if flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive).is_ok() {
-            copy::remove(&path).at("remove", &path)?;
+        if !try_exclusive(&file).map_err(Error::io("lock", &path))? || !is_at(&file, &path) {
+            continue;
         }
+        let age = file
+            .metadata()
+            .and_then(|m| m.modified())
+            .ok()
+            .and_then(|t| t.elapsed().ok());
+        let download = entry.file_name().as_encoded_bytes().starts_with(b"sha512-");
+        if download && age.is_none_or(|age| age < RESUMABLE) {
+            continue;
+        }
+        let gone = if file.metadata().is_ok_and(|m| m.is_dir()) {
+            remove_tree(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        gone.map_err(Error::io("remove", &path))?;
+        removed += 1;
     }
-    Ok(())
+    Ok(removed)
 }

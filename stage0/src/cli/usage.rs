@@ -12,8 +12,9 @@ use crate::output;
 
 /// Prints the mistake as the original did, and the command's help unless there is no command.
 pub(super) fn report(error: &clap::Error, args: &[OsString]) -> ExitCode {
-    output::err(&format!("Error: {}\n", message(error)));
-    match (error.kind(), named(args).as_slice()) {
+    let path = named(args);
+    output::err(&format!("Error: {}\n", message(error, &path)));
+    match (error.kind(), path.as_slice()) {
         (ErrorKind::InvalidSubcommand, _) | (_, []) => {
             output::err("Run 'rkt --help' for usage.\n");
         }
@@ -22,7 +23,7 @@ pub(super) fn report(error: &clap::Error, args: &[OsString]) -> ExitCode {
     ExitCode::from(FAILED)
 }
 
-fn message(error: &clap::Error) -> String {
+fn message(error: &clap::Error, path: &[&Entry]) -> String {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
         Some(ContextValue::Strings(texts)) => texts.join(" "),
@@ -35,7 +36,8 @@ fn message(error: &clap::Error) -> String {
     match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let name = context(ContextKind::InvalidSubcommand);
-            format!("unknown command {name:?} for \"rkt\"")
+            let parents: String = path.iter().map(|e| format!(" {}", e.name)).collect();
+            format!("unknown command {name:?} for \"rkt{parents}\"")
         }
         ErrorKind::UnknownArgument if flag.starts_with('-') => format!("unknown flag: {flag}"),
         ErrorKind::UnknownArgument => format!("unexpected argument {flag:?}"),

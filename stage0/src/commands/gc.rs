@@ -1,6 +1,7 @@
 //! `rkt gc`.
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pod::{MarkedAs, Phase, Pod};
 use stage1_abi::GcArgs;
@@ -40,7 +41,7 @@ pub(super) const ENTRY: Entry = Entry {
         if matches.is("mark-only") {
             return Ok(ExitCode::SUCCESS);
         }
-        let mut failures = 0;
+        let failures = AtomicUsize::new(0);
         pods.sweep(
             matches.duration("grace-period"),
             |locked| {
@@ -51,7 +52,7 @@ pub(super) const ENTRY: Entry = Entry {
                 }
             },
             |uuid, error| {
-                failures += 1;
+                failures.fetch_add(1, Ordering::Relaxed);
                 let failed: Result<(), _> = Err(error);
                 if let Err(failure) = failed.doing_with(|| format!("cannot remove pod {uuid:?}")) {
                     output::note(&failure.brief());
@@ -59,7 +60,7 @@ pub(super) const ENTRY: Entry = Entry {
             },
         )
         .doing("cannot collect the garbage")?;
-        match failures {
+        match failures.into_inner() {
             0 => Ok(ExitCode::SUCCESS),
             n => Err(Failure::new(format!("{n} pod(s) could not be removed"))),
         }

@@ -9,7 +9,7 @@ use appc::{AcIdentifier, Annotation, EnvironmentVariable, ExposedPort, Mount, Vo
 use crate::cli::flags::{Values, boolean, list, switch, text, words};
 use crate::cli::groups::{Groups, MARK};
 use crate::failure::{Doing, Failure};
-use crate::manifest::{AppRequest, PodRequest, read_env_file};
+use crate::manifest::{AppRequest, IsolatorFlags, PodRequest, read_env_file};
 
 /// Adds the flags.
 pub(super) fn arguments(command: Command) -> Command {
@@ -264,13 +264,21 @@ fn apply(app: &mut AppRequest, flag: &str, value: &str, groups: &Groups) -> Resu
             let (key, value) = pair(flag, value)?;
             app.user_labels.insert(key.to_owned(), value.to_owned());
         }
-        "memory" => app.isolators.memory = Some(own),
-        "cpu" => app.isolators.cpu = Some(own),
-        "cpu-shares" => app.isolators.cpu_shares = Some(own),
-        "oom-score-adj" => app.isolators.oom_score_adj = Some(own),
-        "caps-retain" | "cap-retain" => add(&mut app.isolators.caps_retain, value),
-        "caps-remove" | "cap-remove" => add(&mut app.isolators.caps_remove, value),
-        "seccomp" => app.isolators.seccomp = Some(own),
+        _ => isolator(&mut app.isolators, flag, own)?,
+    }
+    Ok(())
+}
+
+/// The flags that make isolators; they are read when the image's own are known.
+fn isolator(flags: &mut IsolatorFlags, flag: &str, value: String) -> Result<(), Failure> {
+    match flag {
+        "memory" => flags.memory = Some(value),
+        "cpu" => flags.cpu = Some(value),
+        "cpu-shares" => flags.cpu_shares = Some(value),
+        "oom-score-adj" => flags.oom_score_adj = Some(value),
+        "caps-retain" | "cap-retain" => add(&mut flags.caps_retain, &value),
+        "caps-remove" | "cap-remove" => add(&mut flags.caps_remove, &value),
+        "seccomp" => flags.seccomp = Some(value),
         _ => return Err(Failure::new(format!("--{flag} is not handled"))),
     }
     Ok(())

@@ -7,4 +7,5 @@ mod pod;
 
 pub(crate) use app::{AppRequest, MergedImage};
 pub(crate) use env::read_env_file;
+pub(crate) use isolators::IsolatorFlags;
 pub(crate) use pod::{PodRequest, adopt, generate};

@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use appc::PodManifest;
-use net::{Forward, HostPort, NetList, Paths, PodNetworks, Protocol, Request};
+use appc::{IsolatorValue, PodManifest};
+use net::{Forward, HostPort, Limits, NetList, Paths, PodNetworks, Protocol, Request};
 use sandbox::{Context, netns};
 use stage1_abi::RunArgs;
 
@@ -35,6 +35,7 @@ impl Network {
             nets: &nets,
             local_config: &local_config,
             ports: &ports,
+            bandwidth: bandwidth(pod)?,
             paths: &paths(&local_config),
         };
         let plan = net::plan(&request).map_err(said)?;
@@ -93,6 +94,33 @@ fn paths(local_config: &Path) -> Paths {
 
 fn said(error: net::Error) -> Error {
     Error::Network(error.to_string())
+}
+
+/// The limit of the pod's isolator `resource/network-bandwidth` (specification, ace.md), in either
+/// direction. An app's own holds for a pod that has no other app: the apps of a pod share its
+/// interfaces.
+fn bandwidth(pod: &PodManifest) -> Result<Option<Limits>, Error> {
+    const NAME: &str = "resource/network-bandwidth";
+    let mut found = pod.isolators.get(NAME).cloned();
+    if let (None, [only]) = (&found, &pod.apps[..]) {
+        found = manifest::app_of(only)?.isolators.get(NAME).cloned();
+    }
+    let Some(isolator) = found else {
+        return Ok(None);
+    };
+    let value = isolator
+        .decode()
+        .map_err(|e| Error::Network(e.to_string()))?;
+    let IsolatorValue::NetworkBandwidth(resource) = value else {
+        return Ok(None);
+    };
+    let bytes = resource.limit.as_ref().map_or(0, |limit| limit.value());
+    let bits = u64::try_from(bytes).unwrap_or_default().saturating_mul(8);
+    Ok((bits > 0).then_some(Limits {
+        ingress_rate: bits,
+        egress_rate: bits,
+        ..Limits::default()
+    }))
 }
 
 /// The ports of the host that lead to the pod: each exposed one is the port of that name of an

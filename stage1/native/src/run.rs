@@ -195,6 +195,7 @@ fn clone_supervisor(
 impl Running {
     /// Waits for the end of the pod and passes signals in meanwhile.
     fn wait(self) -> Result<u8, Error> {
+        sandbox::memory::give_back();
         loop {
             let mut fds = [
                 PollFd::new(&self.supervisor.pidfd, PollFlags::IN),

@@ -8,6 +8,11 @@ use rustix::io::Errno;
 use sandbox::{Context, Error};
 use stage1_abi::path;
 
+/// Status of an app whose program could not be executed, as systemd reported it.
+pub const FAILED_TO_START: u8 = 203;
+/// Added to the number of the signal that killed an app.
+pub const KILLED_BY_SIGNAL: u8 = 128;
+
 /// The open directory of the status files.
 #[derive(Debug)]
 pub(crate) struct StatusDirectory(OwnedFd);

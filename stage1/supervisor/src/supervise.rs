@@ -5,23 +5,17 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
-use sandbox::clone::{Cloned, Namespaces, clone};
+use rustix::process::{Signal, WaitOptions, WaitStatus};
 use sandbox::signals::{Received, SignalFd};
 use sandbox::{Context, Error};
 
-use crate::app::{Channel, Report, Streams, run_handler, start};
-use crate::output::{Sink, Source};
-use crate::plan::{AppPlan, PodPlan};
+use crate::app::Report;
+use crate::output::Sink;
+use crate::plan::PodPlan;
 use crate::pod::{Links, signals};
-use crate::status::{StatusDirectory, ready};
+use crate::running::{App, State};
+use crate::status::{FAILED_TO_START, KILLED_BY_SIGNAL, StatusDirectory, ready};
 use crate::terminal::{Escape, Relay, Relayed};
-
-/// Status of an app whose program could not be executed, as systemd reported it.
-pub const FAILED_TO_START: u8 = 203;
-/// Added to the number of the signal that killed an app.
-pub const KILLED_BY_SIGNAL: u8 = 128;
 
 /// A second interrupt this long after the first means: now.
 const IMPATIENCE: Duration = Duration::from_millis(500);
@@ -43,27 +37,6 @@ pub(crate) struct Supervisor {
     announced: bool,
     /// Status of the first app that failed.
     code: u8,
-}
-
-/// One app, from its clone to its recorded status.
-struct App {
-    plan: AppPlan,
-    pid: Pid,
-    state: State,
-    /// Open until the app's program runs.
-    channel: Option<Channel>,
-    sources: [Option<Source>; 2],
-    /// Kept for the post-stop handler.
-    mounts: Option<OwnedFd>,
-    failed_to_start: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Running,
-    /// The app ended; its post-stop handler runs as this process.
-    Stopping(Pid),
-    Exited,
 }
 
 /// An orderly end under way.
@@ -361,6 +334,7 @@ impl Supervisor {
             if let Err(error) = ready() {
                 self.sinks[STDERR].message(&error.to_string());
             }
+            sandbox::memory::give_back();
         }
     }
 
@@ -474,83 +448,4 @@ fn wait_for(go: &OwnedFd) -> bool {
             result => return result == Ok(1),
         }
     }
-}
-
-impl App {
-    /// Clones the app's process. Its program waits for [`Self::release`].
-    fn start(plan: AppPlan, interactive: bool, debug: bool) -> Result<Self, Error> {
-        let (ours, theirs) = Channel::pair().context("make a channel for app", &plan.name)?;
-        let (streams, pipes) = match interactive {
-            true if rustix::termios::isatty(rustix::stdio::stdin()) => (Streams::Terminal, None),
-            true => (Streams::Inherited, None),
-            false => {
-                let (out, stdout) = pipe().context("make a pipe for app", &plan.name)?;
-                let (err, stderr) = pipe().context("make a pipe for app", &plan.name)?;
-                (Streams::Piped { stdout, stderr }, Some((out, err)))
-            }
-        };
-        let child = start(&plan, &streams, &theirs, debug).context("start app", &plan.name)?;
-        let source = |fd| Source::new(fd, &plan.name, child.pid.as_raw_nonzero().get());
-        let sources = match pipes {
-            Some((out, err)) => [Some(source(out)), Some(source(err))],
-            None => [None, None],
-        };
-        Ok(Self {
-            pid: child.pid,
-            state: State::Running,
-            channel: Some(ours),
-            sources,
-            mounts: None,
-            failed_to_start: false,
-            plan,
-        })
-    }
-
-    /// Lets the app's program take over, in the app's cgroup.
-    fn release(&self, status: &StatusDirectory) -> Result<(), Error> {
-        if let Some(cgroup) = &self.plan.cgroup {
-            match cgroup.join(self.pid) {
-                // It died while it was set up; reaping it tells why.
-                Err(error) if error.errno == Errno::SRCH => {}
-                other => other?,
-            }
-        }
-        status.started(&self.plan.name, self.pid.as_raw_nonzero().get())?;
-        if let Some(channel) = &self.channel {
-            // An app that is gone already has said why on the channel.
-            let _ = channel.go();
-        }
-        Ok(())
-    }
-
-    fn pump(&mut self, stream: usize, sink: &mut Sink) {
-        if self.sources[stream]
-            .as_mut()
-            .is_some_and(|source| !source.pump(sink))
-        {
-            self.sources[stream] = None;
-        }
-    }
-
-    /// Starts the post-stop handler in the mounts that the app left.
-    fn start_post_stop(&mut self) -> Option<Pid> {
-        let mounts = self.mounts.take()?;
-        let handler = self.plan.post_stop.clone()?;
-        // SAFETY: the supervisor has one thread.
-        match unsafe { clone(Namespaces::empty(), None) } {
-            Ok(Cloned::Parent(child)) => Some(child.pid),
-            Ok(Cloned::Child) => {
-                let entered = sandbox::clone::enter(mounts.as_fd(), Namespaces::MOUNT).is_ok();
-                let done = entered && run_handler("post-stop", &handler, &self.plan).is_ok();
-                sandbox::exec::exit_now(u8::from(!done))
-            }
-            Err(_) => None,
-        }
-    }
-}
-
-fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
-    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-    rustix::io::ioctl_fionbio(&read, true)?;
-    Ok((read, write))
 }

@@ -65,6 +65,33 @@ pub(crate) fn all(root: &Path, dir: &Path) -> Result<Vec<Contestant>> {
     Ok(peers)
 }
 
+/// The hugetlb controller, kept in a version 1 hierarchy while this lives: crun refuses to run on
+/// a host with both versions as long as version 2 has any controller.
+#[derive(Debug)]
+pub(super) struct Hugetlb(PathBuf);
+
+impl Hugetlb {
+    /// `None` where version 2 has no controllers, or has them all.
+    pub(super) fn put_aside(dir: &Path) -> Option<Self> {
+        let controllers = fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers").ok()?;
+        let point = dir.join("hugetlb");
+        fs::create_dir_all(&point)
+            .ok()
+            .filter(|()| controllers.trim() == "hugetlb")?;
+        let mount = ["-t", "cgroup", "-o", "hugetlb", "none"];
+        time(Command::new("mount").args(mount).arg(&point)).ok()?;
+        Some(Self(point))
+    }
+}
+
+impl Drop for Hugetlb {
+    fn drop(&mut self) {
+        if let Err(error) = time(Command::new("umount").arg(&self.0)) {
+            println!("{} stays mounted: {error}", self.0.display());
+        }
+    }
+}
+
 fn found(program: &str, root: &Path) -> Option<PathBuf> {
     Path::new(program).exists().then(|| root.to_owned())
 }
@@ -96,6 +123,9 @@ fn podman(root: &Path) -> Result<Vec<Contestant>> {
                 "run",
                 "--rm",
                 "--cgroup-manager=cgroupfs",
+                // Its own defaults are more than some machines let root have.
+                "--ulimit=nofile=1024:1024",
+                "--ulimit=nproc=4096:4096",
                 "--network",
                 network,
                 "rkt-bench",

@@ -27,6 +27,7 @@ pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
     println!("rkt's pods join: {}", groups.describe());
     let dir = TempDir::new();
     let root = peers::rootfs(programs, dir.path())?;
+    let _hugetlb = peers::Hugetlb::put_aside(dir.path());
 
     let mut contestants = floors(programs, &root, &groups);
     contestants.extend(engines(&rkt, &image));

@@ -379,7 +379,7 @@ mod tests {
 
     #[test]
     fn every_version_is_read_as_it_was_written() {
-        for version in crate::config::network::VERSIONS {
+        for version in crate::config::VERSIONS {
             let mut wanted = sample();
             if is_old(version) {
                 wanted.interfaces.clear();

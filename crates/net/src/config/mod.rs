@@ -3,8 +3,9 @@
 mod builtin;
 mod fields;
 mod load;
-pub(crate) mod network;
+mod network;
 
 pub(crate) use fields::Fields;
 pub use load::available;
 pub use network::{Network, PluginConf};
+pub(crate) use network::{VERSIONS, check_name};

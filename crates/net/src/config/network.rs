@@ -9,8 +9,8 @@ use super::Fields;
 use crate::error::{Error, Result};
 
 /// The versions of the CNI specification that are understood, oldest first.
-pub(crate) const VERSIONS: [&str; 8] = [
-    "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0", "1.1.1",
+pub(crate) const VERSIONS: [&str; 7] = [
+    "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0",
 ];
 
 /// The version of a configuration that names none.

@@ -13,15 +13,15 @@ use crate::rtnl::{Changes, LinkKind, NewLink};
 
 /// Limits in bits a second, and bursts in bits; 0 for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// What the pod may receive.
-    pub(crate) ingress_rate: u64,
+    pub ingress_rate: u64,
     /// How much at once.
-    pub(crate) ingress_burst: u64,
+    pub ingress_burst: u64,
     /// What the pod may send.
-    pub(crate) egress_rate: u64,
+    pub egress_rate: u64,
     /// How much at once.
-    pub(crate) egress_burst: u64,
+    pub egress_burst: u64,
 }
 
 impl Limits {
@@ -95,7 +95,7 @@ pub(crate) fn limit(at: &mut Attachment<'_>, limits: Limits, result: &CniResult)
             mtu: 0,
             mac: None,
             master: None,
-            alias: None,
+            group: 0,
         };
         let mut make = Changes::new();
         make.new_link(&new).read_link(&name);

@@ -9,10 +9,10 @@ use crate::cidr::Cidr;
 use crate::cni::CniResult;
 use crate::config::Fields;
 use crate::error::{Error, Result};
-use crate::rtnl::{Changes, IFF_PROMISC, IFF_RUNNING, Link, LinkKind, NewLink, Vlan};
+use crate::rtnl::{Changes, IFF_PROMISC, Link, LinkKind, NewLink, Vlan};
 
-/// How a bridge that was made for pods is marked.
-const MADE_BY_US: &str = "made by rkt";
+/// The group of links by which a bridge that was made for pods is known: "rkt".
+const MADE_BY_US: u32 = 0x0072_6b74;
 
 /// The documented default of `bridge`.
 const NAME: &str = "rkt0";
@@ -83,7 +83,7 @@ impl Bridge {
                 mtu: self.common.mtu,
                 mac: None,
                 master: None,
-                alias: Some(MADE_BY_US),
+                group: MADE_BY_US,
             };
             // Another pod may have made it in between.
             changes.new_link(&new).tolerating(Errno::EXIST);
@@ -129,7 +129,7 @@ impl Bridge {
             mtu: self.common.mtu,
             mac: None,
             master: Some(bridge.index),
-            alias: None,
+            group: 0,
         });
         changes.read_link(&name);
         let found = at.host()?.apply_and_read(changes)?;
@@ -171,41 +171,56 @@ impl Bridge {
 
     /// Gives the bridge the gateways' addresses.
     fn gateway(&self, at: &mut Attachment<'_>, bridge: &Link, result: &CniResult) -> Result<()> {
-        let present = at.host()?.addresses()?;
-        let mut changes = Changes::new();
         for ip in &result.ips {
             let Some(gateway) = ip.gateway else { continue };
             let wanted = Cidr {
                 addr: gateway,
                 prefix: ip.address.prefix,
             };
-            let of_bridge = present
-                .iter()
-                .filter(|(link, _)| *link == bridge.index)
-                .map(|(_, a)| *a);
-            if of_bridge.clone().any(|address| address == wanted) {
-                continue;
+            let mut changes = Changes::new();
+            changes.address(bridge.index, wanted, true);
+            match at.host()?.apply(changes) {
+                // The bridge's first pod: look whether it fits to what is there.
+                Ok(()) => self.settle(at, bridge, wanted)?,
+                Err(error) if error.errno() == Some(Errno::EXIST) => {}
+                Err(error) => return Err(error),
             }
-            let v4 = wanted.addr.is_ipv4();
-            let mut others = of_bridge.filter(|a| a.addr.is_ipv4() == v4 && a.overlaps(wanted));
-            if let (Some(other), false) = (others.next(), self.force_address) {
-                let problem = format!("the bridge {} has the address {other} already", self.name);
-                return Err(at.error("bridge", problem));
-            } else if let Some(other) = present
-                .iter()
-                .map(|(_, a)| *a)
-                .find(|a| self.force_address && a.addr.is_ipv4() == v4 && a.overlaps(wanted))
-            {
+        }
+        common::forward(result)
+    }
+
+    /// Deals with other addresses of the bridge that are in the network of a new one.
+    fn settle(&self, at: &mut Attachment<'_>, bridge: &Link, wanted: Cidr) -> Result<()> {
+        let present = at.host()?.addresses()?.into_iter();
+        let overlaps = |other: &Cidr| {
+            *other != wanted
+                && other.addr.is_ipv4() == wanted.addr.is_ipv4()
+                && other.overlaps(wanted)
+        };
+        let of_bridge = present
+            .filter(|(link, _)| *link == bridge.index)
+            .map(|(_, addr)| addr);
+        let others: Vec<Cidr> = of_bridge.filter(overlaps).collect();
+        let Some(other) = others.first() else {
+            return Ok(());
+        };
+        let mut changes = Changes::new();
+        if self.force_address {
+            for other in &others {
                 changes
-                    .delete_address(bridge.index, other)
+                    .delete_address(bridge.index, *other)
                     .tolerating(Errno::ADDRNOTAVAIL);
             }
+            // An address goes with the first of its network, which was the other.
             changes
                 .address(bridge.index, wanted, true)
                 .tolerating(Errno::EXIST);
+            return at.host()?.apply(changes);
         }
+        let problem = format!("the bridge {} has the address {other} already", self.name);
+        changes.delete_address(bridge.index, wanted);
         at.host()?.apply(changes)?;
-        common::forward(result)
+        Err(at.error("bridge", problem))
     }
 
     /// Without an address of its own the gateway is the first of the network.
@@ -287,6 +302,10 @@ impl Driver for Bridge {
             self.gateway(at, &bridge, &result)?;
         }
         let mut changes = Changes::new();
+        if result.ips.iter().all(|ip| ip.address.addr.is_ipv4()) {
+            // A kernel without IPv6 knows nothing of it.
+            changes.no_link_local(peer).tolerating(Errno::AFNOSUPPORT);
+        }
         changes.link_up(peer);
         common::addresses_and_routes(&mut changes, peer, &result);
         changes.read_link(at.ifname);
@@ -327,16 +346,7 @@ impl Driver for Bridge {
         let Some(bridge) = at.host()?.link(&self.name)? else {
             return Ok(());
         };
-        // A bridge that carries has ports; only for one that does not are all links looked at.
-        if bridge.alias != MADE_BY_US || bridge.flags & IFF_RUNNING != 0 {
-            return Ok(());
-        }
-        if at
-            .host()?
-            .links()?
-            .iter()
-            .any(|link| link.master == Some(bridge.index))
-        {
+        if bridge.group != MADE_BY_US || !at.host()?.links(Some(bridge.index))?.is_empty() {
             return Ok(());
         }
         at.host()?.delete_link(&self.name)

@@ -40,7 +40,7 @@ impl Ptp {
             mtu: self.common.mtu,
             mac: None,
             master: None,
-            alias: None,
+            group: 0,
         });
         changes.read_link(&name);
         let found = at.host()?.apply_and_read(changes)?;

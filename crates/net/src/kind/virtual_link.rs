@@ -68,7 +68,7 @@ impl VirtualLink {
             return at.host()?.need_link(name);
         }
         let default = at.host()?.default_route_links()?.into_iter().next();
-        let links = at.host()?.links()?;
+        let links = at.host()?.links(None)?;
         let found = default.and_then(|index| links.into_iter().find(|link| link.index == index));
         found.ok_or_else(|| {
             at.error(
@@ -115,7 +115,7 @@ impl VirtualLink {
             mtu: self.common.mtu,
             mac,
             master: None,
-            alias: None,
+            group: 0,
         });
         at.host()?.apply(changes)?;
         at.pod()?.need_link(name)

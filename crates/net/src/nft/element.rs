@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::expr::{JUMP, value, verdict};
-use super::skeleton::{Map, Role, map};
+use super::skeleton::{Map, Role, maps};
 use super::wire::{Transaction, Wire};
 use super::{TABLE, version};
 use crate::cidr::{Cidr, octets};
@@ -97,17 +97,31 @@ pub(crate) enum Entry {
 impl Entry {
     fn map(&self) -> Map {
         match self {
-            Self::Masquerade { pod } => map(Role::Masquerade, version(pod.addr)),
-            Self::Back { pod } => map(Role::Back, version(pod.addr)),
+            Self::Masquerade { pod } => Map {
+                version: version(pod.addr),
+                role: Role::Masquerade,
+            },
+            Self::Back { pod } => Map {
+                version: version(pod.addr),
+                role: Role::Back,
+            },
             Self::Forward { from, to, .. } => {
                 let role = if from.addr.is_some() {
                     Role::PortAt
                 } else {
                     Role::Port
                 };
-                map(role, version(*to))
+                Map {
+                    version: version(*to),
+                    role,
+                }
             }
         }
+    }
+
+    /// 4 or 6.
+    pub(super) fn version(&self) -> u8 {
+        self.map().version
     }
 
     /// The chain that the entry jumps to.
@@ -188,9 +202,9 @@ pub(super) fn list(
     is_owner: &impl Fn(&str) -> bool,
 ) -> Result<Vec<Entry>> {
     let request = |m: &mut Batch| {
-        m.text(1, TABLE).text(2, map.name);
+        m.text(1, TABLE).text(2, map.name());
     };
-    let messages = wire.dump(GETSETELEM, request, |attrs| {
+    let messages = wire.dump(map.version, GETSETELEM, request, |attrs| {
         let elements = Attrs::new(find(attrs, 3)?);
         Some(
             elements
@@ -258,11 +272,8 @@ fn parse(map: Map, element: &[u8], is_owner: &impl Fn(&str) -> bool) -> Option<E
 }
 
 fn by_map(entries: &[Entry], mut each: impl FnMut(Map, &[&Entry])) {
-    for map in super::skeleton::MAPS {
-        let of_map: Vec<&Entry> = entries
-            .iter()
-            .filter(|e| e.map().name == map.name)
-            .collect();
+    for map in maps() {
+        let of_map: Vec<&Entry> = entries.iter().filter(|e| e.map() == map).collect();
         for chunk in of_map.chunks(CHUNK) {
             each(map, chunk);
         }
@@ -276,8 +287,9 @@ fn message(
     map: Map,
     elements: impl FnOnce(&mut Batch),
 ) {
+    change.turn_to(map.version);
     change.change(kind, flags, |m| {
-        m.text(1, TABLE).text(2, map.name);
+        m.text(1, TABLE).text(2, map.name());
         m.nest(3, elements);
     });
 }

@@ -14,7 +14,6 @@ pub(crate) const RETURN: i32 = -5;
 /// `NFT_JUMP`.
 pub(crate) const JUMP: i32 = -3;
 
-pub(crate) const META_NFPROTO: u32 = 15;
 pub(crate) const META_L4PROTO: u32 = 16;
 
 /// Where a payload expression counts from.
@@ -133,12 +132,6 @@ impl Rule<'_> {
         });
         self.mask(REG, &IPS_DST_NAT.to_ne_bytes())
             .differs(REG, &[0; 4])
-    }
-
-    /// Goes on only for IPv4 (4) or IPv6 (6).
-    pub(crate) fn ip_version(&mut self, version: u8) -> &mut Self {
-        let nfproto = if version == 4 { 2 } else { 10 };
-        self.meta(META_NFPROTO, REG).equal(REG, &[nfproto])
     }
 
     /// Looks the value from register `key` on up in a map; goes on only if it is there, with

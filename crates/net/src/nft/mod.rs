@@ -1,6 +1,6 @@
-//! Masquerading and forwarded ports in an nf_tables table of our own.
+//! Masquerading and forwarded ports in nf_tables tables of our own.
 //!
-//! The table `inet rkt` has the same few rules for any number of pods; a pod is a handful of map
+//! The tables `ip rkt` and `ip6 rkt` have the same few rules for any number of pods; a pod is a handful of map
 //! elements, so a packet costs a hash lookup however many pods there are:
 //!
 //! ```text
@@ -10,10 +10,13 @@
 //!                     saddr looked up in a map → jump masq-SUBNET
 //! ```
 //!
-//! Every element carries its owner as a comment (`nft list table inet rkt` shows it), so what a
+//! Two tables and not one for both: the kernel connects each family, and the forwarding of ports,
+//! to its packet paths when they are first wanted, which is most of the cost of the first pod.
+//!
+//! Every element carries its owner as a comment (`nft list table ip rkt` shows it), so what a
 //! killed rkt left can be found. There is no lock: every change is one transaction of the kernel,
-//! which either finds what it builds on or is tried again with that included. The table goes with
-//! the last pod; that removal names the generation of the rule set that it was decided on.
+//! which either finds what it builds on or is tried again with that included. A table goes with
+//! its last pod; that removal names the generation of the rule set that it was decided on.
 
 mod element;
 mod expr;
@@ -29,9 +32,9 @@ pub use element::{HostPort, Protocol};
 
 use crate::error::{Error, Result};
 use crate::rtnl::kernel;
-use wire::{Chain, Transaction, Wire};
+use wire::{Transaction, Wire};
 
-/// The table's name, in family `inet`.
+/// The name of the tables, one for IPv4 and one for IPv6.
 pub(crate) const TABLE: &str = "rkt";
 
 /// How often a change is tried when others change the table at the same time.
@@ -66,12 +69,11 @@ impl Firewall {
         for _ in 0..TRIES {
             // A transaction that fails waits for a grace period of the kernel (10 ms), so look
             // before: only a race with another pod's start or end makes one fail.
-            let chains = self.wire.chains(TABLE).map_err(failed())?;
             let mut change = Transaction::new();
-            if chains.is_empty() {
-                skeleton::table(&mut change);
+            for version in versions(entries) {
+                let chains = self.wire.chains(TABLE, version).map_err(failed())?;
+                skeleton::prepare(&mut change, version, &of_version(entries, version), &chains);
             }
-            skeleton::subnets(&mut change, entries, &chains);
             let first_element = change.len();
             element::add(&mut change, entries, owner, replace);
             let Err(refusal) = self.wire.commit(change) else {
@@ -95,8 +97,15 @@ impl Firewall {
         let mut present = entries.to_vec();
         for _ in 0..TRIES {
             let generation = self.wire.generation().map_err(failed())?;
-            let chains = self.wire.chains(TABLE).map_err(failed())?;
-            let change = Self::removal(generation, &chains, &present);
+            let mut change = Transaction::at(generation);
+            // First of all and in any case: where an entry is gone already, the transaction
+            // fails, and what seems unused without it may be used by another pod.
+            element::delete(&mut change, &present);
+            for version in [4, 6] {
+                let chains = self.wire.chains(TABLE, version).map_err(failed())?;
+                let present = of_version(&present, version);
+                skeleton::clear(&mut change, version, &present, &chains);
+            }
             let Err(refusal) = self.wire.commit(change) else {
                 return Ok(());
             };
@@ -118,42 +127,16 @@ impl Firewall {
             .map_err(|refusal| failed()(refusal.errno))
     }
 
-    /// The removal of entries and of what is unused after it, in one transaction: each one costs
-    /// a grace period of the kernel later on.
-    fn removal(generation: u32, chains: &[Chain], entries: &[Entry]) -> Transaction {
-        let mut change = Transaction::at(generation);
-        let subnets = || {
-            chains
-                .iter()
-                .filter(|chain| skeleton::is_subnet(&chain.name))
-        };
-        let unused = |chain: &&Chain| {
-            let jumps = entries
-                .iter()
-                .filter(|entry| entry.chain().as_ref() == Some(&chain.name));
-            skeleton::is_unused(chain, jumps.count())
-        };
-        if chains.is_empty() {
-            return change;
-        }
-        // First of all and in any case: where an entry is gone already, the transaction fails,
-        // and what seems unused without it may be used by another pod.
-        element::delete(&mut change, entries);
-        if subnets().all(|chain| unused(&chain)) {
-            skeleton::delete_table(&mut change);
-            return change;
-        }
-        for chain in subnets().filter(unused) {
-            skeleton::delete_chain(&mut change, &chain.name);
-        }
-        change
-    }
-
     /// Everything whose owner `is_owner` accepts, as found in the kernel.
     pub(crate) fn owned(&mut self, is_owner: impl Fn(&str) -> bool) -> Result<Vec<Entry>> {
         let mut found = Vec::new();
-        for map in skeleton::MAPS {
-            found.extend(element::list(&mut self.wire, map, &is_owner)?);
+        for map in skeleton::maps() {
+            for entry in element::list(&mut self.wire, map, &is_owner)? {
+                // A map that grows while it is listed may show an element twice.
+                if !found.contains(&entry) {
+                    found.push(entry);
+                }
+            }
         }
         Ok(found)
     }
@@ -163,6 +146,21 @@ fn has_ports(entries: &[Entry]) -> bool {
     entries
         .iter()
         .any(|entry| matches!(entry, Entry::Forward { .. }))
+}
+
+/// The IP versions that the entries are of.
+fn versions(entries: &[Entry]) -> impl Iterator<Item = u8> {
+    [4, 6]
+        .into_iter()
+        .filter(|version| entries.iter().any(|entry| entry.version() == *version))
+}
+
+fn of_version(entries: &[Entry], version: u8) -> Vec<Entry> {
+    entries
+        .iter()
+        .filter(|entry| entry.version() == version)
+        .copied()
+        .collect()
 }
 
 /// The error for entries with ports that are taken.
@@ -236,11 +234,11 @@ mod tests {
             firewall.remove(&entries(last)).unwrap();
             firewall.remove(&entries(last)).unwrap();
         }
-        assert_eq!(firewall.wire.chains(TABLE).unwrap().len(), 4 + 3);
+        assert_eq!(firewall.wire.chains(TABLE, 4).unwrap().len(), 4 + 2);
         firewall.remove(&entries(5)[1..2]).unwrap();
-        assert!(!firewall.wire.chains(TABLE).unwrap().is_empty());
+        assert!(!firewall.wire.chains(TABLE, 4).unwrap().is_empty());
         firewall.remove(&entries(5)).unwrap();
-        assert_eq!(firewall.wire.chains(TABLE).unwrap(), []);
+        assert_eq!(firewall.wire.chains(TABLE, 4).unwrap(), []);
     }
 
     #[test]
@@ -294,31 +292,6 @@ mod tests {
             }
         });
         let mut firewall = Firewall::open().unwrap();
-        assert_eq!(firewall.wire.chains(TABLE).unwrap(), []);
-    }
-
-    #[test]
-    #[expect(clippy::print_stderr, reason = "a figure to read")]
-    fn timing() {
-        crate::testing::isolate();
-        let mut firewall = Firewall::open().unwrap();
-        for round in 0..6 {
-            let start = std::time::Instant::now();
-            firewall.add(&entries(2)[..1], "a/eth0").unwrap();
-            let first = start.elapsed();
-            firewall.add(&entries(3)[..1], "b/eth0").unwrap();
-            let second = start.elapsed();
-            firewall.remove(&entries(3)[..1]).unwrap();
-            let third = start.elapsed();
-            firewall.remove(&entries(2)[..1]).unwrap();
-            let fourth = start.elapsed();
-            eprintln!(
-                "{round} {first:?} {:?} {:?} {:?}",
-                second - first,
-                third - second,
-                fourth - third
-            );
-            std::thread::sleep(std::time::Duration::from_millis(300));
-        }
+        assert_eq!(firewall.wire.chains(TABLE, 4).unwrap(), []);
     }
 }

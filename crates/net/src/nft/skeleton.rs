@@ -15,9 +15,8 @@ pub(super) const NEWRULE: u16 = 6;
 pub(super) const NEWSET: u16 = 9;
 
 /// A map of the table.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Map {
-    pub(super) name: &'static str,
     pub(super) version: u8,
     pub(super) role: Role,
 }
@@ -36,102 +35,114 @@ pub(super) enum Role {
 }
 
 /// All maps.
-pub(super) const MAPS: [Map; 8] = [
-    Map {
-        name: "masq4",
-        version: 4,
-        role: Role::Masquerade,
-    },
-    Map {
-        name: "masq6",
-        version: 6,
-        role: Role::Masquerade,
-    },
-    Map {
-        name: "back4",
-        version: 4,
-        role: Role::Back,
-    },
-    Map {
-        name: "back6",
-        version: 6,
-        role: Role::Back,
-    },
-    Map {
-        name: "port4",
-        version: 4,
-        role: Role::Port,
-    },
-    Map {
-        name: "port6",
-        version: 6,
-        role: Role::Port,
-    },
-    Map {
-        name: "port4_at",
-        version: 4,
-        role: Role::PortAt,
-    },
-    Map {
-        name: "port6_at",
-        version: 6,
-        role: Role::PortAt,
-    },
-];
-
-/// The map of a role for an IP version.
-pub(super) fn map(role: Role, version: u8) -> Map {
-    let found = MAPS
+pub(super) fn maps() -> impl Iterator<Item = Map> {
+    let roles = [Role::Masquerade, Role::Back, Role::Port, Role::PortAt];
+    [4, 6]
         .into_iter()
-        .find(|map| map.role == role && map.version == version);
-    found.unwrap_or(Map {
-        name: "masq4",
-        version: 4,
-        role: Role::Masquerade,
-    })
+        .flat_map(move |version| roles.map(|role| Map { version, role }))
 }
 
-/// Makes the table; `EEXIST` if it is there.
-pub(super) fn table(change: &mut Transaction) {
+impl Map {
+    pub(super) fn name(self) -> &'static str {
+        match self.role {
+            Role::Masquerade => "masq",
+            Role::Back => "back",
+            Role::Port => "port",
+            Role::PortAt => "port_at",
+        }
+    }
+}
+
+/// The chain that stands for all that forwarded ports need.
+pub(super) const PORTS: &str = "ports";
+
+/// Makes the table for an IP version, as masquerading needs it; `EEXIST` if it is there.
+fn table(change: &mut Transaction, version: u8) {
+    const SRCNAT: i32 = 100;
     change.change(NEWTABLE, flag::CREATE | flag::EXCL, |m| {
         m.text(1, TABLE);
     });
-    for (index, map) in (1..).zip(MAPS) {
-        new_map(change, map, index);
-    }
-    chain(change, "ports");
-    for map in [Role::PortAt, Role::Port]
-        .into_iter()
-        .flat_map(|role| [map(role, 4), map(role, 6)])
-    {
-        add_rule(change, "ports", |rule| port_rule(rule, map));
-    }
-    const DSTNAT: i32 = -100;
-    const SRCNAT: i32 = 100;
-    base_chain(change, "prerouting", 0, DSTNAT);
-    base_chain(change, "output", 3, DSTNAT);
-    for name in ["prerouting", "output"] {
-        add_rule(change, name, |rule| {
-            rule.for_this_host().end(JUMP, Some("ports"));
-        });
-    }
+    let masquerade = Map {
+        version,
+        role: Role::Masquerade,
+    };
+    new_map(change, masquerade);
     base_chain(change, "postrouting", 4, SRCNAT);
-    for version in [4, 6] {
-        add_rule(change, "postrouting", |rule| {
-            rule.ip_version(version).forwarded();
-            address(rule, version, false).lookup(map(Role::Back, version).name, REG, VERDICT);
+    add_rule(change, "postrouting", 0, |rule| {
+        address(rule, version, true).lookup(masquerade.name(), REG, VERDICT);
+    });
+}
+
+/// Adds what forwarded ports need; `EEXIST` if it is there.
+fn ports(change: &mut Transaction, version: u8) {
+    const DSTNAT: i32 = -100;
+    change.change(NEWCHAIN, flag::CREATE | flag::EXCL, |m| {
+        m.text(1, TABLE).text(3, PORTS);
+    });
+    for role in [Role::PortAt, Role::Port] {
+        let map = Map { version, role };
+        new_map(change, map);
+        add_rule(change, PORTS, flag::APPEND, |rule| port_rule(rule, map));
+    }
+    for (name, hook) in [("prerouting", 0), ("output", 3)] {
+        base_chain(change, name, hook, DSTNAT);
+        add_rule(change, name, flag::APPEND, |rule| {
+            rule.for_this_host().end(JUMP, Some(PORTS));
         });
     }
-    for version in [4, 6] {
-        add_rule(change, "postrouting", |rule| {
-            rule.ip_version(version);
-            address(rule, version, true).lookup(map(Role::Masquerade, version).name, REG, VERDICT);
-        });
+    let back = Map {
+        version,
+        role: Role::Back,
+    };
+    new_map(change, back);
+    // Before the masquerading, so at the chain's beginning.
+    add_rule(change, "postrouting", 0, |rule| {
+        rule.forwarded();
+        address(rule, version, false).lookup(back.name(), REG, VERDICT);
+    });
+}
+
+/// Makes what the entries, all of one IP version, build on and is not there yet.
+pub(super) fn prepare(change: &mut Transaction, version: u8, entries: &[Entry], present: &[Chain]) {
+    change.turn_to(version);
+    if present.is_empty() {
+        table(change, version);
     }
+    let forwards = entries
+        .iter()
+        .any(|entry| !matches!(entry, Entry::Masquerade { .. }));
+    if forwards && !present.iter().any(|chain| chain.name == PORTS) {
+        ports(change, version);
+    }
+    subnets(change, entries, present);
+}
+
+/// Removes what nothing uses once the entries, all of one IP version, are gone; the table if that
+/// is all.
+pub(super) fn clear(change: &mut Transaction, version: u8, entries: &[Entry], present: &[Chain]) {
+    change.turn_to(version);
+    let jumps = |chain: &Chain| {
+        let to_it = entries
+            .iter()
+            .filter(|entry| entry.chain().as_ref() == Some(&chain.name));
+        to_it.count()
+    };
+    let subnets = present.iter().filter(|chain| is_subnet(&chain.name));
+    let (unused, used): (Vec<_>, Vec<_>) =
+        subnets.partition(|chain| is_unused(chain, jumps(chain)));
+    if present.is_empty() {
+        return;
+    }
+    if used.is_empty() {
+        return delete_table(change);
+    }
+    unused
+        .iter()
+        .for_each(|chain| delete_chain(change, &chain.name));
 }
 
 /// Makes the chains of the entries' subnets that are not there yet.
-pub(super) fn subnets(change: &mut Transaction, entries: &[Entry], present: &[Chain]) {
+fn subnets(change: &mut Transaction, entries: &[Entry], present: &[Chain]) {
     for name in chains_of(entries) {
         if present.iter().any(|chain| chain.name == name) {
             continue;
@@ -166,11 +177,11 @@ fn masquerade_rules(change: &mut Transaction, chain: &str, pod: Cidr) {
     };
     let groups = groups.parse().unwrap_or(pod);
     for network in [pod.network(), groups] {
-        add_rule(change, chain, |rule| {
+        add_rule(change, chain, flag::APPEND, |rule| {
             within(rule, network, false).end(RETURN, None);
         });
     }
-    add_rule(change, chain, |rule| {
+    add_rule(change, chain, flag::APPEND, |rule| {
         rule.masquerade();
     });
 }
@@ -185,7 +196,7 @@ fn back_rules(change: &mut Transaction, chain: &str, pod: Cidr) {
     };
     let loopback = loopback.parse().unwrap_or(pod);
     for network in [pod.network(), loopback] {
-        add_rule(change, chain, |rule| {
+        add_rule(change, chain, flag::APPEND, |rule| {
             within(rule, network, true).masquerade();
         });
     }
@@ -200,13 +211,13 @@ fn chains_of(entries: &[Entry]) -> Vec<String> {
 }
 
 /// Whether a chain is a subnet's.
-pub(super) fn is_subnet(chain: &str) -> bool {
+fn is_subnet(chain: &str) -> bool {
     chain.starts_with("masq-") || chain.starts_with("back-")
 }
 
 /// Whether nothing but `jumps` elements, about to go, jumps to a subnet's chain: all its other uses
 /// are its own rules.
-pub(super) fn is_unused(chain: &Chain, jumps: usize) -> bool {
+fn is_unused(chain: &Chain, jumps: usize) -> bool {
     let rules = if chain.name.starts_with("masq-") {
         MASQUERADE_RULES
     } else {
@@ -216,14 +227,14 @@ pub(super) fn is_unused(chain: &Chain, jumps: usize) -> bool {
 }
 
 /// Removes a chain with its rules; `EBUSY` while an element jumps to it.
-pub(super) fn delete_chain(change: &mut Transaction, name: &str) {
+fn delete_chain(change: &mut Transaction, name: &str) {
     change.change(DELCHAIN, 0, |m| {
         m.text(1, TABLE).text(3, name);
     });
 }
 
 /// Removes the table with everything in it.
-pub(super) fn delete_table(change: &mut Transaction) {
+fn delete_table(change: &mut Transaction) {
     change.change(DELTABLE, 0, |m| {
         m.text(1, TABLE);
     });
@@ -231,7 +242,7 @@ pub(super) fn delete_table(change: &mut Transaction) {
 
 fn port_rule(rule: &mut Rule<'_>, map: Map) {
     // The key: protocol, [address,] port, each filling whole registers.
-    rule.ip_version(map.version).meta(META_L4PROTO, REG);
+    rule.meta(META_L4PROTO, REG);
     let mut next = REG + 1;
     if map.role == Role::PortAt {
         let (offset, length) = if map.version == 4 { (16, 4) } else { (24, 16) };
@@ -239,7 +250,7 @@ fn port_rule(rule: &mut Rule<'_>, map: Map) {
         next += length / 4;
     }
     rule.payload(Base::Transport, 2, 2, next)
-        .lookup(map.name, REG, REG);
+        .lookup(map.name(), REG, REG);
     rule.dnat(map.version, REG, REG + if map.version == 4 { 1 } else { 4 });
 }
 
@@ -262,12 +273,6 @@ fn within<'a, 'b>(rule: &'a mut Rule<'b>, network: Cidr, source: bool) -> &'a mu
         .equal(REG, &octets(network.addr))
 }
 
-fn chain(change: &mut Transaction, name: &str) {
-    change.change(NEWCHAIN, flag::CREATE, |m| {
-        m.text(1, TABLE).text(3, name);
-    });
-}
-
 fn base_chain(change: &mut Transaction, name: &str, hook: u32, priority: i32) {
     change.change(NEWCHAIN, flag::CREATE, |m| {
         m.text(1, TABLE).text(3, name);
@@ -278,14 +283,15 @@ fn base_chain(change: &mut Transaction, name: &str, hook: u32, priority: i32) {
     });
 }
 
-fn add_rule(change: &mut Transaction, chain: &str, fill: impl FnOnce(&mut Rule<'_>)) {
-    change.change(NEWRULE, flag::CREATE | flag::APPEND, |m| {
+/// `flags`: `NLM_F_APPEND` for the chain's end, nothing for its beginning.
+fn add_rule(change: &mut Transaction, chain: &str, flags: u16, fill: impl FnOnce(&mut Rule<'_>)) {
+    change.change(NEWRULE, flag::CREATE | flags, |m| {
         m.text(1, TABLE).text(2, chain);
         rule(m, fill);
     });
 }
 
-fn new_map(change: &mut Transaction, map: Map, id: u32) {
+fn new_map(change: &mut Transaction, map: Map) {
     // The numbers of nft's types, so that `nft list` shows the elements well.
     const IPV4: u32 = 7;
     const IPV6: u32 = 8;
@@ -293,6 +299,8 @@ fn new_map(change: &mut Transaction, map: Map, id: u32) {
     const SERVICE: u32 = 13;
     const VERDICT_TYPE: u32 = 0xffff_ff00;
     const MAP: u32 = 8;
+    // Unique in a transaction.
+    let id = u32::from(map.version) * 8 + map.role as u32;
     let (ip, ip_length) = if map.version == 4 {
         (IPV4, 4)
     } else {
@@ -309,7 +317,7 @@ fn new_map(change: &mut Transaction, map: Map, id: u32) {
         ),
     };
     change.change(NEWSET, flag::CREATE, |m| {
-        m.text(1, TABLE).text(2, map.name).be32(3, MAP);
+        m.text(1, TABLE).text(2, map.name()).be32(3, MAP);
         m.be32(4, key)
             .be32(5, key_length)
             .be32(6, data)

@@ -14,7 +14,16 @@ const NFT_MSG_GETCHAIN: u16 = 4;
 const NFT_MSG_GETGEN: u16 = 16;
 
 const NFPROTO_UNSPEC: u8 = 0;
-const NFPROTO_INET: u8 = 1;
+const NFPROTO_IPV4: u8 = 2;
+const NFPROTO_IPV6: u8 = 10;
+
+fn family(version: u8) -> u8 {
+    if version == 4 {
+        NFPROTO_IPV4
+    } else {
+        NFPROTO_IPV6
+    }
+}
 
 /// `nfgenmsg`: family, version 0, resource id in network order.
 fn header(family: u8, resource: u16) -> [u8; 4] {
@@ -26,6 +35,7 @@ fn header(family: u8, resource: u16) -> [u8; 4] {
 #[derive(Debug)]
 pub(crate) struct Transaction {
     batch: Batch,
+    family: u8,
 }
 
 impl Transaction {
@@ -45,7 +55,10 @@ impl Transaction {
                 m.be32(NFNL_BATCH_GENID, generation);
             }
         });
-        Self { batch }
+        Self {
+            batch,
+            family: NFPROTO_IPV4,
+        }
     }
 
     /// Messages so far, the beginning among them: the index of the next one.
@@ -53,10 +66,15 @@ impl Transaction {
         self.batch.len()
     }
 
+    /// What is added from now on is about the table for IPv4 (4) or IPv6 (6).
+    pub(crate) fn turn_to(&mut self, version: u8) {
+        self.family = family(version);
+    }
+
     /// Adds a change: an `NFT_MSG_…`, flags besides `NLM_F_REQUEST`, attributes.
     pub(crate) fn change(&mut self, kind: u16, flags: u16, fill: impl FnOnce(&mut Batch)) {
         self.batch
-            .message(SUBSYSTEM << 8 | kind, flags, &header(NFPROTO_INET, 0), fill);
+            .message(SUBSYSTEM << 8 | kind, flags, &header(self.family, 0), fill);
     }
 }
 
@@ -124,8 +142,9 @@ impl Wire {
     }
 
     /// A table's chains; none when there is no such table.
-    pub(crate) fn chains(&mut self, table: &str) -> Result<Vec<Chain>, Errno> {
+    pub(crate) fn chains(&mut self, table: &str, version: u8) -> Result<Vec<Chain>, Errno> {
         self.dump(
+            version,
             NFT_MSG_GETCHAIN,
             |_| {},
             |attrs| {
@@ -144,13 +163,14 @@ impl Wire {
     /// Lists objects: the attributes of each are handed to `each`.
     pub(crate) fn dump<T>(
         &mut self,
+        version: u8,
         kind: u16,
         fill: impl Fn(&mut Batch),
         mut each: impl FnMut(&[u8]) -> Option<T>,
     ) -> Result<Vec<T>, Errno> {
         self.socket.dump(
             |batch| {
-                let head = header(NFPROTO_INET, 0);
+                let head = header(family(version), 0);
                 batch.message(SUBSYSTEM << 8 | kind, flag::DUMP, &head, &fill);
             },
             |body| each(body.get(4..)?),

@@ -20,7 +20,7 @@ const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_TXQLEN: u16 = 13;
 const IFLA_LINKINFO: u16 = 18;
-const IFLA_IFALIAS: u16 = 20;
+const IFLA_GROUP: u16 = 27;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_PROTINFO: u16 = 12;
@@ -39,7 +39,6 @@ const BRIDGE_VLAN_INFO_UNTAGGED: u16 = 4;
 const AF_BRIDGE: u8 = 7;
 
 pub(crate) const IFF_UP: u32 = 0x1;
-pub(crate) const IFF_RUNNING: u32 = 0x40;
 pub(crate) const IFF_PROMISC: u32 = 0x100;
 pub(crate) const IFF_ALLMULTI: u32 = 0x200;
 
@@ -58,8 +57,7 @@ pub(crate) struct Link {
     pub(crate) master: Option<u32>,
     /// `veth`, `bridge`, `macvlan`…; empty for a device.
     pub(crate) kind: String,
-    pub(crate) alias: String,
-    pub(crate) tx_queue: u32,
+    pub(crate) group: u32,
     /// On a bridge: whether it looks at VLAN tags.
     pub(crate) vlan_filtering: bool,
 }
@@ -107,8 +105,8 @@ pub(crate) struct NewLink<'a> {
     pub(crate) mac: Option<[u8; 6]>,
     /// The bridge to become a port of.
     pub(crate) master: Option<u32>,
-    /// Whose it is, for a collector to find it by.
-    pub(crate) alias: Option<&'a str>,
+    /// The group of links to be in: a mark that is there from the first moment.
+    pub(crate) group: u32,
 }
 
 /// VLANs of a bridge's port.
@@ -138,12 +136,7 @@ impl Link {
                 IFLA_MTU => link.mtu = number(value).unwrap_or_default(),
                 IFLA_LINK => link.peer = number(value).filter(|index| *index != 0),
                 IFLA_MASTER => link.master = number(value),
-                IFLA_TXQLEN => link.tx_queue = number(value).unwrap_or_default(),
-                IFLA_IFALIAS => {
-                    link.alias = String::from_utf8_lossy(value)
-                        .trim_end_matches('\0')
-                        .to_owned();
-                }
+                IFLA_GROUP => link.group = number(value).unwrap_or_default(),
                 IFLA_LINKINFO => {
                     link.kind = find_str(value, IFLA_INFO_KIND)
                         .unwrap_or_default()
@@ -193,8 +186,8 @@ impl Changes {
             if let Some(master) = new.master {
                 m.u32(IFLA_MASTER, master);
             }
-            if let Some(alias) = new.alias {
-                m.attr(IFLA_IFALIAS, alias.as_bytes());
+            if new.group != 0 {
+                m.u32(IFLA_GROUP, new.group);
             }
             link_kind(m, new);
         })
@@ -212,6 +205,21 @@ impl Changes {
     pub(crate) fn link_flags(&mut self, index: u32, flags: u32, mask: u32) -> &mut Self {
         let what = || format!("set the flags of network interface {index}");
         self.add(what, RTM_SETLINK, 0, &header(index, flags, mask), |_| {})
+    }
+
+    /// No IPv6 address of its own accord: no multicast to every port of a bridge for it.
+    pub(crate) fn no_link_local(&mut self, index: u32) -> &mut Self {
+        const AF_INET6: u16 = 10;
+        const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+        const NONE: u8 = 1;
+        let what = || format!("keep network interface {index} without a link-local address");
+        self.add(what, RTM_SETLINK, 0, &header(index, 0, 0), |m| {
+            m.nest(IFLA_AF_SPEC, |m| {
+                m.nest(AF_INET6, |m| {
+                    m.attr(IFLA_INET6_ADDR_GEN_MODE, &[NONE]);
+                });
+            });
+        })
     }
 
     pub(crate) fn link_up(&mut self, index: u32) -> &mut Self {
@@ -356,16 +364,24 @@ impl Rtnl {
         Ok(self.apply_and_read(changes)?.into_iter().next())
     }
 
-    /// All links.
-    pub(crate) fn links(&mut self) -> Result<Vec<Link>> {
-        self.socket
+    /// All links, or the ports of a bridge.
+    pub(crate) fn links(&mut self, bridge: Option<u32>) -> Result<Vec<Link>> {
+        let mut links = self
+            .socket
             .dump(
                 |batch| {
-                    batch.message(RTM_GETLINK, flag::DUMP, &header(0, 0, 0), |_| {});
+                    batch.message(RTM_GETLINK, flag::DUMP, &header(0, 0, 0), |m| {
+                        if let Some(bridge) = bridge {
+                            m.u32(IFLA_MASTER, bridge);
+                        }
+                    });
                 },
                 Link::parse,
             )
-            .map_err(kernel("list network interfaces"))
+            .map_err(kernel("list network interfaces"))?;
+        // Old kernels do not filter.
+        links.retain(|link| bridge.is_none() || link.master == bridge);
+        Ok(links)
     }
 
     /// Removes a link; one that is gone already is no error.

@@ -11,9 +11,7 @@ use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
 
-pub(crate) use link::{
-    IFF_ALLMULTI, IFF_PROMISC, IFF_RUNNING, IFF_UP, Link, LinkKind, NewLink, Vlan,
-};
+pub(crate) use link::{IFF_ALLMULTI, IFF_PROMISC, IFF_UP, Link, LinkKind, NewLink, Vlan};
 pub(crate) use route::{RouteSpec, SCOPE_LINK};
 
 use crate::error::{Error, Result};

@@ -97,6 +97,7 @@ impl World {
             nets: &nets,
             local_config: &local_config,
             ports,
+            bandwidth: None,
             paths: &self.paths,
         })
     }

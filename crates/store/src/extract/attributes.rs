@@ -1,198 +1,138 @@
-//! Owner, mode, times and extended attributes of an entry, with what PAX headers add.
+//! Owners, modes, times, extended attributes and ACLs of written entries.
 
-use std::io::Read;
-use std::os::fd::BorrowedFd;
+use std::os::fd::AsRawFd;
 
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, Gid, Mode, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod, fchown, fsetxattr,
+    AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod, fchown,
+    fsetxattr, futimens, lsetxattr, utimensat,
 };
 use rustix::io::Errno;
 
-use super::archive::stream_error;
-use super::files::{set_times, timespec};
-use crate::{Error, Result};
+use super::Policy;
+use super::acl;
+use crate::tar::Entry;
 
-/// Largest extended attribute the kernel takes.
-const XATTR_MAX: usize = 64 << 10;
-/// Most extended attributes of one entry.
-const XATTRS_MAX: usize = 256;
-/// Prefix of PAX keywords that carry extended attributes.
-const PAX_XATTR: &str = "SCHILY.xattr.";
-
-/// What an entry says besides its content.
+/// The attributes of one entry, kept when they can only be set later.
+#[derive(Debug, Clone)]
 pub(super) struct Attributes {
     uid: u32,
     gid: u32,
-    mode: u32,
-    /// Seconds and nanoseconds.
-    modified: (i64, i64),
-    xattrs: Vec<(String, Vec<u8>)>,
+    mode: Mode,
+    times: Timestamps,
+    extended: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Attributes {
-    pub(super) fn of(entry: &mut tar::Entry<'_, impl Read>) -> Result<Self> {
-        let header = entry.header();
-        let id = |field: std::io::Result<u64>| {
-            let id = field.map_err(stream_error)?;
-            u32::try_from(id).map_err(|_| Error::archive(format!("user or group id {id}")))
+    /// What is kept of an entry's attributes; an unreadable ACL is an error text.
+    pub(super) fn of(entry: &Entry) -> Result<Self, String> {
+        let time = Timespec {
+            tv_sec: entry.modified.seconds,
+            tv_nsec: i64::from(entry.modified.nanoseconds),
         };
-        let mut attributes = Self {
-            uid: id(header.uid())?,
-            gid: id(header.gid())?,
-            mode: header.mode().map_err(stream_error)? & 0o7777,
-            modified: (header.mtime().map_err(stream_error)? as i64, 0),
-            xattrs: Vec::new(),
-        };
-        attributes.read_pax(entry)?;
-        Ok(attributes)
-    }
-
-    fn read_pax(&mut self, entry: &mut tar::Entry<'_, impl Read>) -> Result<()> {
-        let Some(extensions) = entry.pax_extensions().map_err(stream_error)? else {
-            return Ok(());
-        };
-        for extension in extensions {
-            let extension = extension.map_err(stream_error)?;
-            let (Ok(key), value) = (extension.key(), extension.value_bytes()) else {
-                continue;
-            };
-            let text = || std::str::from_utf8(value).ok();
-            match key {
-                "uid" => self.uid = text().and_then(|t| t.parse().ok()).unwrap_or(self.uid),
-                "gid" => self.gid = text().and_then(|t| t.parse().ok()).unwrap_or(self.gid),
-                "mtime" => self.modified = text().and_then(pax_time).unwrap_or(self.modified),
-                _ => {
-                    if let Some(name) = key.strip_prefix(PAX_XATTR) {
-                        self.add_xattr(name, value)?;
-                    }
-                }
+        let mut extended: Vec<_> = entry
+            .attributes
+            .iter()
+            .filter(|(name, _)| welcome(name))
+            .cloned()
+            .collect();
+        for (text, name) in [
+            (&entry.acl, &b"system.posix_acl_access"[..]),
+            (&entry.default_acl, b"system.posix_acl_default"),
+        ] {
+            if let Some(text) = text {
+                extended.extend(acl::encode(text)?.map(|value| (name.to_vec(), value)));
             }
         }
-        Ok(())
+        Ok(Attributes {
+            uid: entry.uid,
+            gid: entry.gid,
+            mode: Mode::from_raw_mode(entry.mode),
+            times: Timestamps {
+                last_access: time,
+                last_modification: time,
+            },
+            extended,
+        })
     }
 
-    fn add_xattr(&mut self, name: &str, value: &[u8]) -> Result<()> {
-        if value.len() > XATTR_MAX || self.xattrs.len() >= XATTRS_MAX || name.len() > 255 {
-            return Err(Error::archive(
-                "an entry with too many or too large extended attributes",
-            ));
-        }
-        // Attributes of the kernel's own, of overlay mounts above all, would change what is seen.
-        let kept = name.starts_with("user.")
-            || name == "security.capability"
-            || name.starts_with("system.posix_acl_");
-        if kept {
-            self.xattrs.push((name.to_owned(), value.to_vec()));
-        }
-        Ok(())
-    }
-
-    pub(super) fn times(&self) -> Timestamps {
-        let time = timespec(self.modified.0, self.modified.1);
-        Timestamps {
-            last_access: time,
-            last_modification: time,
-        }
-    }
-
-    /// Applies all but the times to an open file or directory.
-    pub(super) fn apply(
+    /// Sets everything on an open file or directory. `owner` is what it has now.
+    ///
+    /// The order matters: a change of owner drops set-user-ID bits and capabilities, and an ACL
+    /// replaces the group's bits.
+    pub(super) fn set(
         &self,
-        fd: BorrowedFd<'_>,
-        privileged: bool,
-    ) -> std::result::Result<(), Errno> {
-        if privileged {
-            fchown(
-                fd,
-                Some(Uid::from_raw(self.uid)),
-                Some(Gid::from_raw(self.gid)),
-            )?;
+        file: impl AsFd,
+        owner: (u32, u32),
+        policy: Policy,
+    ) -> Result<(), Errno> {
+        if policy.owners && owner != (self.uid, self.gid) {
+            fchown(&file, Some(uid(self.uid)), Some(gid(self.gid)))?;
         }
-        // After chown, which takes set-id bits away.
-        fchmod(fd, Mode::from_raw_mode(self.mode))?;
-        for (name, value) in &self.xattrs {
-            match fsetxattr(fd, name.as_str(), value, XattrFlags::empty()) {
-                // Capabilities and ACLs need root or a file system that has them.
-                Err(Errno::PERM | Errno::OPNOTSUPP) if !privileged || name.starts_with("user.") => {
-                }
-                other => other?,
-            }
+        fchmod(&file, self.mode)?;
+        for (name, value) in &self.extended {
+            let set = fsetxattr(&file, name.as_slice(), value, XattrFlags::empty());
+            tolerate(set, name, policy)?;
         }
-        Ok(())
+        futimens(&file, &self.times)
     }
 
-    /// Applies owner and times to a symlink, which has no mode.
-    pub(super) fn apply_to_link(
+    /// Sets everything on what cannot be opened: a symbolic link, a device, a FIFO that this
+    /// process has just made in `parent`.
+    pub(super) fn set_at(
         &self,
-        parent: BorrowedFd<'_>,
-        name: &str,
-        privileged: bool,
-    ) -> std::result::Result<(), Errno> {
-        if privileged {
-            let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        parent: &OwnedFd,
+        name: &[u8],
+        link: bool,
+        policy: Policy,
+    ) -> Result<(), Errno> {
+        if policy.owners {
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
             chownat(
                 parent,
                 name,
-                Some(uid),
-                Some(gid),
-                AtFlags::SYMLINK_NOFOLLOW,
+                Some(uid(self.uid)),
+                Some(gid(self.gid)),
+                flags,
             )?;
         }
-        set_times(parent, name, &self.times())
-    }
-
-    /// Applies owner, mode and times to a device or FIFO just made, which is never opened.
-    pub(super) fn apply_to_node(
-        &self,
-        parent: BorrowedFd<'_>,
-        name: &str,
-        privileged: bool,
-    ) -> std::result::Result<(), Errno> {
-        if privileged {
-            let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-            chownat(
-                parent,
-                name,
-                Some(uid),
-                Some(gid),
-                AtFlags::SYMLINK_NOFOLLOW,
-            )?;
+        if !link {
+            chmodat(parent, name, self.mode, AtFlags::empty())?;
         }
-        chmodat(
-            parent,
-            name,
-            Mode::from_raw_mode(self.mode),
-            AtFlags::empty(),
-        )?;
-        set_times(parent, name, &self.times())
+        if !self.extended.is_empty() {
+            let mut path = format!("/proc/self/fd/{}/", parent.as_raw_fd()).into_bytes();
+            path.extend_from_slice(name);
+            for (key, value) in &self.extended {
+                let set = lsetxattr(path.as_slice(), key.as_slice(), value, XattrFlags::empty());
+                tolerate(set, key, policy)?;
+            }
+        }
+        utimensat(parent, name, &self.times, AtFlags::SYMLINK_NOFOLLOW)
     }
 }
 
-/// `SECONDS[.FRACTION]`, as PAX writes times.
-fn pax_time(text: &str) -> Option<(i64, i64)> {
-    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let seconds: i64 = seconds.parse().ok()?;
-    let digits: String = fraction
-        .chars()
-        .chain(std::iter::repeat('0'))
-        .take(9)
-        .collect();
-    let nanoseconds: i64 = digits.parse().ok()?;
-    Some(match text.starts_with('-') && nanoseconds > 0 {
-        true => (seconds - 1, 1_000_000_000 - nanoseconds),
-        false => (seconds, nanoseconds),
-    })
+fn uid(id: u32) -> Uid {
+    Uid::from_raw(id)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn gid(id: u32) -> Gid {
+    Gid::from_raw(id)
+}
 
-    #[test]
-    fn pax_times() {
-        assert_eq!(pax_time("12.5"), Some((12, 500_000_000)));
-        assert_eq!(pax_time("12"), Some((12, 0)));
-        assert_eq!(pax_time("-1.25"), Some((-2, 750_000_000)));
-        assert_eq!(pax_time("x"), None);
+/// Attributes that an image may bring. Not `trusted.*` and `user.overlay.*`, with which a tree
+/// would give orders to the overlay it is mounted in, nor labels of the builder's machine.
+fn welcome(name: &[u8]) -> bool {
+    (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
+        || name == b"security.capability"
+        || name.starts_with(b"system.posix_acl_")
+}
+
+/// A file system without user attributes or ACLs still holds the files. A capability that cannot
+/// be set makes a program fail later, so it is an error for root.
+fn tolerate(set: Result<(), Errno>, name: &[u8], policy: Policy) -> Result<(), Errno> {
+    match set {
+        Err(Errno::OPNOTSUPP) if name != b"security.capability" => Ok(()),
+        Err(Errno::PERM | Errno::OPNOTSUPP) if !policy.owners => Ok(()),
+        other => other,
     }
 }

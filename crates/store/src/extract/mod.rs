@@ -1,64 +1,338 @@
-//! Taking a hostile archive apart: entries become files below a directory, and nothing else.
+//! Writing an archive's entries below a directory.
 //!
-//! Names are resolved by the kernel inside that directory (`openat2` with `RESOLVE_IN_ROOT`), so
-//! no symlink, `..` or absolute name leads out of it. Later entries replace earlier ones.
+//! Every path is resolved by the kernel inside that directory ([`parents`]); names are never
+//! trusted to stay where they were. Later entries replace earlier ones, of the same archive or of
+//! the images below, whatever their types.
 
-mod archive;
+mod acl;
 mod attributes;
-mod files;
+mod parents;
+pub(crate) mod path;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-pub(crate) use archive::{AciManifest, Limits, read};
-pub(crate) use files::Extractor;
+use rustix::fd::OwnedFd;
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, ftruncate, linkat, mkdirat, mknodat,
+    openat, statat, symlinkat,
+};
+use rustix::io::Errno;
 
-/// Digests of file contents by inode, gathered while they were written.
-pub(crate) type Contents = HashMap<u64, blake3::Hash>;
+use crate::limits::Limits;
+use crate::remove::remove_at;
+use crate::tar::{Archive, Entry, Kind};
+use crate::{Error, Result};
+use attributes::Attributes;
+use parents::{Parents, resolve};
 
-/// Paths of a tree that an image lets through (aci.md, "pathWhitelist"): the listed ones and the
-/// directories on the way to them.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Whitelist {
-    listed: BTreeSet<String>,
+/// What this process may do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Policy {
+    /// Whether owners, devices and capabilities are set; without root they cannot be, and
+    /// devices are left out.
+    pub(crate) owners: bool,
 }
 
-impl Whitelist {
-    /// `None` where an image has no list: all is let through.
-    pub(crate) fn of(manifest: &appc::ImageManifest) -> Option<Self> {
-        let paths = &manifest.path_whitelist;
-        let listed = paths
-            .iter()
-            .map(|p| p.trim_matches('/').to_owned())
-            .collect();
-        (!paths.is_empty()).then_some(Self { listed })
-    }
-
-    /// Whether the path, relative to the rootfs, is let through.
-    pub(crate) fn allows(&self, path: &str) -> bool {
-        if path.is_empty() || self.listed.contains(path) {
-            return true;
+impl Policy {
+    /// All of it as root, of this user namespace at least.
+    pub(crate) fn of_this_process() -> Self {
+        Policy {
+            owners: rustix::process::geteuid().is_root(),
         }
-        let below = format!("{path}/");
-        self.listed
-            .range(below.clone()..)
-            .next()
-            .is_some_and(|p| p.starts_with(&below))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The digest of a written file by its inode, so that a checksum needs not read it again.
+pub(crate) type Digests = HashMap<u64, blake3::Hash>;
 
-    #[test]
-    fn a_whitelist_lets_through_what_it_lists_and_the_way_there() {
-        let listed = ["usr/bin/app", "etc"].map(String::from).into();
-        let list = Whitelist { listed };
-        for path in ["", "usr", "usr/bin", "usr/bin/app", "etc"] {
-            assert!(list.allows(path), "{path}");
+/// Writes entries below one directory. [`Extractor::finish`] sets what directories get last.
+pub(crate) struct Extractor {
+    parents: Parents,
+    policy: Policy,
+    limits: Limits,
+    /// Attributes of directories: set at the end, the deepest first, because entries written into
+    /// them change their times, and a mode may close them to us.
+    directories: BTreeMap<Vec<u8>, Attributes>,
+    digests: Digests,
+}
+
+impl Extractor {
+    /// Writes below an open directory. The bounds are those of paths; others are the reader's.
+    pub(crate) fn new(root: OwnedFd, limits: &Limits) -> Self {
+        Extractor {
+            parents: Parents::new(root),
+            policy: Policy::of_this_process(),
+            limits: limits.clone(),
+            directories: BTreeMap::new(),
+            digests: HashMap::new(),
         }
-        for path in ["usr/bin/other", "etc/passwd", "us", "usr/lib"] {
-            assert!(!list.allows(path), "{path}");
+    }
+
+    /// Writes an entry at a clean path, its data taken from the archive that stands before it.
+    /// `link` is the clean path of a hard link's target.
+    pub(crate) fn write<R: std::io::BufRead>(
+        &mut self,
+        archive: &mut Archive<'_, R>,
+        entry: &Entry,
+        path: &[u8],
+        link: Option<&[u8]>,
+    ) -> Result<()> {
+        let attributes =
+            Attributes::of(entry).map_err(|reason| Error::entry(&entry.name, reason))?;
+        if path.is_empty() {
+            if entry.kind != Kind::Directory {
+                return Err(Error::entry(&entry.name, "the root is not a directory"));
+            }
+            self.directories.insert(Vec::new(), attributes);
+            return Ok(());
         }
+        let (above, name) = path::split(path);
+        let failed = |action: &'static str| {
+            let entry = entry.name.clone();
+            move |e: Errno| Failure::with(&entry, action, e)
+        };
+        let parent = self
+            .parents
+            .get(above)
+            .map_err(failed("open the directory of"))?;
+        match &entry.kind {
+            Kind::File => return self.file(archive, entry, &attributes, &parent, name),
+            Kind::Directory => {
+                self.directory(&parent, name).map_err(failed("create"))?;
+                self.directories.insert(path.to_vec(), attributes);
+                return Ok(());
+            }
+            Kind::HardLink(target) => {
+                let link = link.unwrap_or(target);
+                return self.hard_link(link, &parent, name).map_err(failed("link"));
+            }
+            Kind::SymbolicLink(target) => {
+                if target.is_empty() || target.len() > Limits::PATH {
+                    let reason = "a symbolic link to nothing, or to more than 4095 bytes";
+                    return Err(Error::entry(&entry.name, reason));
+                }
+                self.replacing(&parent, name, || {
+                    symlinkat(target.as_slice(), &*parent, name)
+                })
+            }
+            Kind::Character(..) | Kind::Block(..) if !self.policy.owners => return Ok(()),
+            Kind::Character(major, minor) => {
+                self.node(&parent, name, FileType::CharacterDevice, (*major, *minor))
+            }
+            Kind::Block(major, minor) => {
+                self.node(&parent, name, FileType::BlockDevice, (*major, *minor))
+            }
+            Kind::Fifo => self.node(&parent, name, FileType::Fifo, (0, 0)),
+        }
+        .map_err(failed("create"))?;
+        let link = matches!(entry.kind, Kind::SymbolicLink(_));
+        attributes
+            .set_at(&parent, name, link, self.policy)
+            .map_err(failed("set the attributes of"))
+    }
+
+    fn file<R: std::io::BufRead>(
+        &mut self,
+        archive: &mut Archive<'_, R>,
+        entry: &Entry,
+        attributes: &Attributes,
+        parent: &Arc<OwnedFd>,
+        name: &[u8],
+    ) -> Result<()> {
+        let failed = |action: &'static str| move |e: Errno| Failure::with(&entry.name, action, e);
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = self
+            .replacing(parent, name, || openat(&**parent, name, flags, mode))
+            .map_err(failed("create"))?;
+        let stat = fstat(&file).map_err(failed("look at"))?;
+        match &entry.map {
+            None => {
+                let mut hash = blake3::Hasher::new();
+                archive.data(|bytes| {
+                    hash.update(bytes);
+                    write_all(&file, bytes).map_err(failed("write"))
+                })?;
+                self.digests.insert(stat.st_ino, hash.finalize());
+            }
+            Some(map) => {
+                self.digests.remove(&stat.st_ino);
+                let mut sparse = Pieces::new(&file, map);
+                archive.data(|bytes| sparse.write(bytes).map_err(failed("write")))?;
+                ftruncate(&file, entry.size).map_err(failed("set the size of"))?;
+            }
+        }
+        attributes
+            .set(&file, (stat.st_uid, stat.st_gid), self.policy)
+            .map_err(failed("set the attributes of"))
+    }
+
+    fn directory(&mut self, parent: &Arc<OwnedFd>, name: &[u8]) -> Result<(), Errno> {
+        let create = || {
+            mkdirat(&**parent, name, Mode::RWXU)?;
+            rustix::fs::chmodat(&**parent, name, Mode::RWXU, AtFlags::empty())
+        };
+        match create() {
+            Err(Errno::EXIST) => {}
+            other => return other,
+        }
+        let there = statat(&**parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(there.st_mode) == FileType::Directory {
+            return Ok(());
+        }
+        self.replacing(parent, name, create)
+    }
+
+    /// Links to what an earlier entry wrote. A link to itself, or to what it shares an inode with
+    /// already, changes nothing.
+    fn hard_link(
+        &mut self,
+        target: &[u8],
+        parent: &Arc<OwnedFd>,
+        name: &[u8],
+    ) -> Result<(), Errno> {
+        let (above, from) = path::split(target);
+        let above = self.parents.get(above)?;
+        let no_follow = AtFlags::SYMLINK_NOFOLLOW;
+        let source = statat(&*above, from, no_follow)?;
+        if let Ok(there) = statat(&**parent, name, no_follow)
+            && there.st_ino == source.st_ino
+            && there.st_dev == source.st_dev
+        {
+            return Ok(());
+        }
+        self.replacing(parent, name, || {
+            linkat(&*above, from, &**parent, name, AtFlags::empty())
+        })
+    }
+
+    fn node(
+        &mut self,
+        parent: &Arc<OwnedFd>,
+        name: &[u8],
+        kind: FileType,
+        (major, minor): (u32, u32),
+    ) -> Result<(), Errno> {
+        let device = rustix::fs::makedev(major, minor);
+        self.replacing(parent, name, || {
+            mknodat(&**parent, name, kind, Mode::RUSR | Mode::WUSR, device)
+        })
+    }
+
+    /// Creates something, after removing what has the name.
+    fn replacing<T>(
+        &mut self,
+        parent: &Arc<OwnedFd>,
+        name: &[u8],
+        create: impl Fn() -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        match create() {
+            Err(Errno::EXIST) => {}
+            other => return other,
+        }
+        remove_at(&**parent, name).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+        // A directory or a link that was kept open may be what has gone.
+        self.parents.forget();
+        create()
+    }
+
+    /// Sets the attributes of all directories. Returns the digests of the files.
+    pub(crate) fn finish(self) -> Result<Digests> {
+        for (path, attributes) in self.directories.iter().rev() {
+            let failed = |e| Failure::with(path, "set the attributes of", e);
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let opened = if path.is_empty() {
+                openat(self.parents.root(), ".", flags, Mode::empty())
+            } else {
+                let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+                resolve(self.parents.root(), path, flags, how)
+            };
+            let directory = match opened {
+                // Replaced by a later entry.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+                other => other.map_err(failed)?,
+            };
+            let stat = fstat(&directory).map_err(failed)?;
+            attributes
+                .set(&directory, (stat.st_uid, stat.st_gid), self.policy)
+                .map_err(failed)?;
+        }
+        Ok(self.digests)
+    }
+
+    /// The bounds on paths.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}
+
+/// Turns a failed call for an entry into an error: a full disk is the machine's fault, anything
+/// else the entry's.
+struct Failure;
+
+impl Failure {
+    fn with(name: &[u8], action: &'static str, errno: Errno) -> Error {
+        match errno {
+            Errno::NOSPC | Errno::DQUOT | Errno::IO | Errno::ROFS | Errno::MFILE | Errno::NFILE => {
+                Error::Io {
+                    action,
+                    path: String::from_utf8_lossy(name).into_owned().into(),
+                    source: errno.into(),
+                }
+            }
+            errno => Error::entry(name, format!("cannot {action} it: {errno}")),
+        }
+    }
+}
+
+fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(file, bytes) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Puts the data of a sparse file where its map says.
+struct Pieces<'a> {
+    file: &'a OwnedFd,
+    map: std::slice::Iter<'a, (u64, u64)>,
+    at: u64,
+    left: u64,
+}
+
+impl<'a> Pieces<'a> {
+    fn new(file: &'a OwnedFd, map: &'a [(u64, u64)]) -> Self {
+        Pieces {
+            file,
+            map: map.iter(),
+            at: 0,
+            left: 0,
+        }
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) -> Result<(), Errno> {
+        while !bytes.is_empty() {
+            while self.left == 0 {
+                // The map was checked to be as long as the data.
+                (self.at, self.left) = *self.map.next().ok_or(Errno::IO)?;
+            }
+            let take = usize::try_from(self.left).map_or(bytes.len(), |left| left.min(bytes.len()));
+            let written = match rustix::io::pwrite(self.file, &bytes[..take], self.at) {
+                Ok(0) => return Err(Errno::IO),
+                Err(Errno::INTR) => continue,
+                other => other?,
+            };
+            self.at += written as u64;
+            self.left -= written as u64;
+            bytes = &bytes[written..];
+        }
+        Ok(())
     }
 }

@@ -55,7 +55,7 @@ fn export(
     let temporary = temporary(output);
     let written = File::create_new(&temporary)
         .doing_with(problem)
-        .and_then(|file| images.store.export(id, file).doing_with(problem))
+        .and_then(|file| images.store.export(id, file).map(drop).doing_with(problem))
         .and_then(|()| place(&temporary, output, overwrite).doing_with(problem));
     if written.is_err() {
         // It may not even have been made.

@@ -1,7 +1,7 @@
 //! `rkt image extract` and `rkt image render`: an image as a directory.
 
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
@@ -114,22 +114,8 @@ fn write(
             .extract(id, output, rootfs_only)
             .doing("cannot extract the image");
     }
-    let root: PathBuf = match rootfs_only {
-        true => output.to_path_buf(),
-        false => {
-            let manifest = images
-                .store
-                .manifest_bytes(id)
-                .doing("cannot read the manifest")?;
-            std::fs::write(output.join("manifest"), manifest).doing("cannot write the manifest")?;
-            let root = output.join("rootfs");
-            std::fs::create_dir(&root).doing("cannot make the root directory")?;
-            root
-        }
-    };
     images
         .store
-        .render_into(id, &root)
-        .doing("cannot render the image")?;
-    Ok(())
+        .render_into(id, output, rootfs_only)
+        .doing("cannot render the image")
 }

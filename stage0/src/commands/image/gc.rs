@@ -1,10 +1,9 @@
 //! `rkt image gc`.
 
-use std::collections::HashSet;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
 
 use pod::{Phase, PrepareLock};
+use store::GcOptions;
 
 use crate::cli::flags::{Values, duration};
 use crate::commands::Entry;
@@ -31,13 +30,19 @@ pub(super) const ENTRY: Entry = Entry {
         let _lock =
             PrepareLock::exclusive(&context.data_dir).doing("cannot lock the tree store")?;
         let images = Images::open(context);
-        images
+        let mut options = used_by_pods(context)?;
+        options.grace = matches.duration("grace-period");
+        let report = images
             .store
-            .clean()
-            .doing("cannot remove what interrupted commands left")?;
-        let used = Used::by_pods(context)?;
-        let removed = remove_images(&images, &used, matches.duration("grace-period"))?;
-        remove_trees(&images, &used)?;
+            .gc(&options)
+            .doing("cannot collect unused images")?;
+        for tree in &report.trees {
+            output::note(&format!("removed treestore {tree:?}"));
+        }
+        for image in &report.images {
+            super::rm::removed(&image.id);
+        }
+        let removed = report.images.len();
         if removed > 0 {
             output::note(&format!("{removed} image(s) successfully removed"));
         }
@@ -47,65 +52,19 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 /// What pods need, in whatever state they are.
-#[derive(Debug, Default)]
-struct Used {
-    images: HashSet<String>,
-    trees: HashSet<String>,
-}
-
-impl Used {
-    fn by_pods(context: &Context) -> Result<Self, Failure> {
-        let mut used = Self::default();
-        let pods = context.pods()?;
-        pods.walk(&Phase::ALL, |pod| -> Result<(), pod::Error> {
-            used.trees.extend(pod.stage1_tree()?);
+fn used_by_pods(context: &Context) -> Result<GcOptions, Failure> {
+    let mut used = GcOptions::default();
+    context
+        .pods()?
+        .walk(&Phase::ALL, |pod| -> Result<(), pod::Error> {
+            used.trees_in_use.extend(pod.stage1_tree()?);
             // A pod whose manifest cannot be read uses what its other files say.
             for app in pod.manifest().ok().flatten().iter().flat_map(|m| &m.apps) {
-                used.images.insert(app.image.id.to_string());
-                used.trees.extend(pod.app_tree(&app.name)?);
+                used.images_in_use.insert(app.image.id.clone());
+                used.trees_in_use.extend(pod.app_tree(&app.name)?);
             }
             Ok(())
         })
         .doing("cannot tell which images pods use")?;
-        Ok(used)
-    }
-}
-
-fn remove_images(images: &Images, used: &Used, grace: Duration) -> Result<usize, Failure> {
-    let mut removed = 0;
-    let now = SystemTime::now();
-    for image in images.store.list().doing("cannot list the images")? {
-        let idle = now.duration_since(image.last_used).unwrap_or_default();
-        let needed = used.images.contains(image.id.as_str());
-        if idle >= grace && !needed {
-            super::rm::remove(images, &image.id)?;
-            removed += 1;
-        }
-    }
-    Ok(removed)
-}
-
-/// Removes trees that no pod uses and no image in the store has.
-fn remove_trees(images: &Images, used: &Used) -> Result<(), Failure> {
-    let mut kept = used.trees.clone();
-    for image in images.store.list().doing("cannot list the images")? {
-        if let Ok(tree) = images.store.tree_id(&image.id) {
-            kept.insert(tree.to_string());
-        }
-    }
-    for tree in images
-        .store
-        .trees_rendered()
-        .doing("cannot list the trees")?
-    {
-        if kept.contains(tree.as_str()) {
-            continue;
-        }
-        images
-            .store
-            .remove_tree(&tree)
-            .doing_with(|| format!("cannot remove treestore {tree}"))?;
-        output::note(&format!("removed treestore {:?}", tree.as_str()));
-    }
-    Ok(())
+    Ok(used)
 }

@@ -42,9 +42,14 @@ pub(super) fn remove(images: &Images, id: &store::ImageId) -> Result<(), Failure
         .store
         .remove(id)
         .doing_with(|| format!("cannot remove image {id}"))?;
+    removed(id);
+    Ok(())
+}
+
+/// Says that an image was removed.
+pub(super) fn removed(id: &store::ImageId) {
     output::line(&format!(
         "successfully removed aci for image: {:?}",
         id.as_str()
     ));
-    Ok(())
 }

@@ -41,13 +41,11 @@ fn verify(images: &Images, name: &str) -> Result<(), Failure> {
                 "image {shown} not rendered; no verification needed"
             ));
         }
-        Verified::Changed => {
+        Verified::Changed { .. } => {
             output::note(&format!(
                 "image {shown} tree cache checksum is wrong, rebuilding"
             ));
-            let tree = images.store.tree_id(&id).doing_with(problem)?;
-            images.store.remove_tree(&tree).doing_with(problem)?;
-            images.store.tree(&id).doing_with(problem)?;
+            images.store.rebuild_tree(&id).doing_with(problem)?;
             output::line(&format!("successfully rebuilt the tree of image: {shown}"));
         }
     }

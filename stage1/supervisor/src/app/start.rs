@@ -20,7 +20,7 @@ use super::filesystem::{Roots, open_root};
 use super::identity::{Identity, become_user, set_oom_score};
 use super::users::{User, Users};
 use crate::plan::{AppPlan, Security};
-use crate::supervise::FAILED_TO_START;
+use crate::status::FAILED_TO_START;
 
 /// What an app gets as standard streams.
 #[derive(Debug)]

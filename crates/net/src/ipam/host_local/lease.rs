@@ -160,6 +160,12 @@ pub(crate) fn release(
     if !lease.is_of(container, interface) {
         return Ok(());
     }
+    remove(directory, addr)
+}
+
+/// Removes a lease; a missing one is no error.
+pub(crate) fn remove(directory: &Path, addr: IpAddr) -> Result<()> {
+    let path = directory.join(addr.to_string());
     match fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
         _ => Ok(()),

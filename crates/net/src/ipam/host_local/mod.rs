@@ -73,6 +73,14 @@ impl HostLocal {
 
     pub(crate) fn allocate(&self, at: &mut Attachment<'_>) -> Result<CniResult> {
         let mut wanted = wanted(at)?;
+        let of_none = |addr: &&IpAddr| self.sets.iter().all(|set| set.range_of(**addr).is_none());
+        if let Some(other) = wanted.iter().find(of_none) {
+            let problem = format!("address {other} is not in its ranges");
+            return Err(Error::Address {
+                network: at.network.to_owned(),
+                problem,
+            });
+        }
         let directory = self.directory(at);
         let leases = Leases::lock(&directory)?;
         let mut result = CniResult {
@@ -92,33 +100,31 @@ impl HostLocal {
                 }
             }
         }
-        if let Some(left) = wanted.first() {
-            let problem = format!("address {left} is not in its ranges");
-            drop(leases);
-            self.release(at, Some(&result))?;
-            return Err(Error::Address {
-                network: at.network.to_owned(),
-                problem,
-            });
-        }
         Ok(result)
     }
 
     /// Gives back the leases in `had`; all of the container's interface when that is not known.
     pub(crate) fn release(&self, at: &Attachment<'_>, had: Option<&CniResult>) -> Result<()> {
         let directory = self.directory(at);
-        let mut addrs: Vec<IpAddr> = Vec::new();
-        match had {
-            Some(had) => addrs.extend(had.ips.iter().map(|ip| ip.address.addr)),
-            None => {
-                let leases = lease::list(&directory)?.into_iter();
-                let own = leases.filter(|lease| lease.is_of(at.container, at.ifname));
-                addrs.extend(own.map(|lease| lease.addr));
-            }
+        let Some(had) = had else {
+            return self.release_all(&directory, at);
+        };
+        had.ips
+            .iter()
+            .try_for_each(|ip| lease::release(&directory, ip.address.addr, at.container, at.ifname))
+    }
+
+    /// After a kill: what names the container's interface, and what names nobody, because it was
+    /// being written; under the lock nobody else's is.
+    fn release_all(&self, directory: &Path, at: &Attachment<'_>) -> Result<()> {
+        if !directory.exists() {
+            return Ok(());
         }
-        addrs
-            .into_iter()
-            .try_for_each(|addr| lease::release(&directory, addr, at.container, at.ifname))
+        let _lock = Leases::lock(directory)?;
+        let leases = lease::list(directory)?.into_iter();
+        let mut gone =
+            leases.filter(|l| l.container.is_empty() || l.is_of(at.container, at.ifname));
+        gone.try_for_each(|lease| lease::remove(directory, lease.addr))
     }
 }
 

@@ -1,0 +1,211 @@
+//! The checksum of a rendered tree: names, types, owners, modes, times, extended attributes, link
+//! targets, device numbers and contents.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, lgetxattr, llistxattr, openat,
+    openat2, readlinkat, statat,
+};
+use rustix::io::Errno;
+
+use crate::extract::Digests;
+use crate::{Error, Result};
+
+/// What a walk over a tree found.
+pub(crate) struct Measured {
+    /// `blake3-` and 64 hexadecimal digits.
+    pub(crate) checksum: String,
+    /// Bytes of all files, an inode counted once.
+    pub(crate) size: u64,
+}
+
+/// Walks a tree in the order of its names. Contents whose digests are known by inode are not read
+/// again.
+pub(crate) fn measure(root: &Path, known: &Digests) -> Result<Measured> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let top = rustix::fs::open(root, flags, Mode::empty()).map_err(Error::io("open", root))?;
+    let mut walk = Walk {
+        hash: blake3::Hasher::new(),
+        known,
+        read: HashMap::new(),
+        size: 0,
+        buffer: vec![0; 64 << 10],
+        path: Vec::new(),
+    };
+    let mut waiting: Vec<Vec<u8>> = vec![Vec::new()];
+    while let Some(path) = waiting.pop() {
+        walk.path.clone_from(&path);
+        let found = walk.directory(&top, &path, &mut waiting);
+        found.map_err(|e| {
+            let name = String::from_utf8_lossy(&walk.path).into_owned();
+            Error::io("read", &root.join(name))(e)
+        })?;
+    }
+    Ok(Measured {
+        checksum: format!("blake3-{}", walk.hash.finalize().to_hex()),
+        size: walk.size,
+    })
+}
+
+struct Walk<'a> {
+    hash: blake3::Hasher,
+    known: &'a Digests,
+    /// Contents read in this walk that have several names.
+    read: HashMap<u64, blake3::Hash>,
+    size: u64,
+    buffer: Vec<u8>,
+    /// What is being looked at, for errors.
+    path: Vec<u8>,
+}
+
+impl Walk<'_> {
+    fn directory(
+        &mut self,
+        top: &OwnedFd,
+        path: &[u8],
+        waiting: &mut Vec<Vec<u8>>,
+    ) -> Result<(), Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = if path.is_empty() {
+            openat(top, ".", flags, Mode::empty())?
+        } else {
+            let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+            openat2(top, path, flags, Mode::empty(), how)?
+        };
+        self.field(b"directory");
+        self.field(path);
+        let own = rustix::fs::fstat(&directory)?;
+        self.stat(&own);
+        self.extended(&directory, b"")?;
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&directory)? {
+            let name = entry?.file_name().to_bytes().to_vec();
+            if name != b"." && name != b".." {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        let first = waiting.len();
+        for name in names {
+            let mut inner = path.to_vec();
+            if !inner.is_empty() {
+                inner.push(b'/');
+            }
+            inner.extend_from_slice(&name);
+            self.path.clone_from(&inner);
+            let stat = statat(&directory, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW)?;
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                waiting.push(inner);
+            } else {
+                self.entry(&directory, &name, &stat)?;
+            }
+        }
+        // The first name is walked first.
+        waiting[first..].reverse();
+        Ok(())
+    }
+
+    fn entry(&mut self, directory: &OwnedFd, name: &[u8], stat: &Stat) -> Result<(), Errno> {
+        self.field(name);
+        self.stat(stat);
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {
+                let digest = self.content(directory, name, stat)?;
+                self.hash.update(digest.as_bytes());
+            }
+            FileType::Symlink => {
+                let target = readlinkat(directory, name, Vec::new())?;
+                self.field(target.as_bytes());
+            }
+            _ => {
+                self.hash.update(&stat.st_rdev.to_le_bytes());
+            }
+        }
+        self.extended(directory, name)
+    }
+
+    fn content(
+        &mut self,
+        directory: &OwnedFd,
+        name: &[u8],
+        stat: &Stat,
+    ) -> Result<blake3::Hash, Errno> {
+        let size = stat.st_size.cast_unsigned();
+        self.hash.update(&size.to_le_bytes());
+        if let Some(digest) = self.read.get(&stat.st_ino) {
+            return Ok(*digest);
+        }
+        self.size += size;
+        let digest = match self.known.get(&stat.st_ino) {
+            Some(digest) => *digest,
+            None => self.read_content(directory, name)?,
+        };
+        if stat.st_nlink > 1 {
+            self.read.insert(stat.st_ino, digest);
+        }
+        Ok(digest)
+    }
+
+    fn read_content(&mut self, directory: &OwnedFd, name: &[u8]) -> Result<blake3::Hash, Errno> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = openat(directory, name, flags, Mode::empty())?;
+        let mut file = std::fs::File::from(file);
+        let mut hash = blake3::Hasher::new();
+        loop {
+            let read = file.read(&mut self.buffer);
+            match read.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))? {
+                0 => return Ok(hash.finalize()),
+                read => hash.update(&self.buffer[..read]),
+            };
+        }
+    }
+
+    /// Extended attributes, sorted by name; an empty name stands for the directory itself.
+    fn extended(&mut self, directory: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+        let mut path = format!("/proc/self/fd/{}/", directory.as_raw_fd()).into_bytes();
+        if name.is_empty() {
+            path.push(b'.');
+        } else {
+            path.extend_from_slice(name);
+        }
+        let length = match llistxattr(path.as_slice(), &mut self.buffer[..]) {
+            Err(Errno::OPNOTSUPP) => 0,
+            other => other?,
+        };
+        let mut keys: Vec<Vec<u8>> = self.buffer[..length]
+            .split(|b| *b == 0)
+            // Labels come and go with the machine's policy.
+            .filter(|key| !key.is_empty() && !key.starts_with(b"security.selinux"))
+            .map(<[u8]>::to_vec)
+            .collect();
+        keys.sort_unstable();
+        for key in keys {
+            let length = lgetxattr(path.as_slice(), key.as_slice(), &mut self.buffer[..])?;
+            self.field(&key);
+            self.hash.update(&(length as u64).to_le_bytes());
+            self.hash.update(&self.buffer[..length]);
+        }
+        Ok(())
+    }
+
+    fn stat(&mut self, stat: &Stat) {
+        let mut fields = [0; 28];
+        fields[0..4].copy_from_slice(&stat.st_mode.to_le_bytes());
+        fields[4..8].copy_from_slice(&stat.st_uid.to_le_bytes());
+        fields[8..12].copy_from_slice(&stat.st_gid.to_le_bytes());
+        fields[12..20].copy_from_slice(&stat.st_mtime.to_le_bytes());
+        fields[20..28].copy_from_slice(&stat.st_mtime_nsec.to_le_bytes());
+        self.hash.update(&fields);
+    }
+
+    /// A text with its length, so that two never look like one.
+    fn field(&mut self, text: &[u8]) {
+        self.hash.update(&(text.len() as u64).to_le_bytes());
+        self.hash.update(text);
+    }
+}
