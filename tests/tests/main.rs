@@ -2,6 +2,7 @@
 
 mod apps;
 mod bad_images;
+mod cgroup2;
 mod cli;
 mod collect;
 mod config;
