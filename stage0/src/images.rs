@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use appc::{Hash, ImageManifest, ImageName};
 use clap::ArgMatches;
+use distribution::{Distribution, Location, Reference};
 use store::{ImageId, ImportOptions, Store};
 
 use crate::cli::flags::Values;
 use crate::context::Context;
 use crate::failure::{Doing, Failure};
+use crate::signed::{ImageFile, Voucher};
 
 /// When an image is fetched although the store may have it (`--pull-policy`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,65 +67,81 @@ impl Images {
         }
     }
 
-    /// The image that a reference means, imported if the policy says so.
+    /// The image that a reference means, imported if the policy says so. `signature` is the file
+    /// that was named for a file's signature.
     pub(crate) fn find(
         &self,
         context: &Context,
         text: &str,
         policy: PullPolicy,
+        signature: Option<&str>,
     ) -> Result<ImageId, Failure> {
         let problem = || format!("cannot get image {text:?}");
-        match Reference::parse(text).doing_with(problem)? {
-            Reference::File(path) if policy != PullPolicy::Never => {
-                self.import_file(Path::new(path), context.insecure.image)
+        match reference(text).doing_with(problem)? {
+            Reference::Distribution(Distribution::AciArchive(Location::File(path)))
+                if policy != PullPolicy::Never =>
+            {
+                self.import_file(Path::new(&path), Voucher::Signature(context, signature))
             }
-            _ => self.lookup(text),
+            _ if signature.is_some() => Err(Failure::new(
+                "--signature is for images that are fetched from files",
+            )),
+            other => self.in_store(&other),
         }
         .doing_with(problem)
     }
 
     /// An image of the store, by its ID, the beginning of one, or its name.
     pub(crate) fn lookup(&self, text: &str) -> Result<ImageId, Failure> {
-        match Reference::parse(text)? {
+        self.in_store(&reference(text)?)
+    }
+
+    fn in_store(&self, reference: &Reference) -> Result<ImageId, Failure> {
+        let remote = |what: &str| {
+            Err(Failure::new(format!(
+                "{what} is not available in this version: fetch the image as a file"
+            )))
+        };
+        match reference {
             Reference::Hash(prefix) => self.by_hash(prefix),
-            Reference::Name(name) => self.by_name(name),
-            Reference::File(path) => Err(Failure::new(format!(
-                "{path:?} is a file, not an image of the store"
-            ))),
+            Reference::Distribution(Distribution::Appc(name)) => self.named(name),
+            Reference::Distribution(Distribution::Docker(_)) => {
+                remote("fetching from Docker registries")
+            }
+            Reference::Distribution(Distribution::AciArchive(Location::Url(_))) => {
+                remote("fetching from URLs")
+            }
+            Reference::Distribution(Distribution::AciArchive(Location::File(path))) => Err(
+                Failure::new(format!("{path:?} is a file, not an image of the store")),
+            ),
         }
     }
 
-    /// Imports an ACI file. `trusted` files need no signature.
-    pub(crate) fn import_file(&self, path: &Path, trusted: bool) -> Result<ImageId, Failure> {
-        let file = std::fs::File::open(path).doing_with(|| format!("cannot open {path:?}"))?;
-        let kind = file
-            .metadata()
-            .doing_with(|| format!("cannot inspect {path:?}"))?;
-        if kind.is_dir() {
-            return Err(Failure::new(format!("{path:?} is a directory, not an ACI")));
-        }
-        if !trusted {
-            return Err(Failure::new(format!(
-                "the signature of {path:?} cannot be checked in this version: if you trust it, use --insecure-options=image"
-            )));
-        }
-        self.import(file, &path.display().to_string())
+    /// Imports an ACI file, if what should vouch for it does.
+    pub(crate) fn import_file(
+        &self,
+        path: &Path,
+        voucher: Voucher<'_>,
+    ) -> Result<ImageId, Failure> {
+        let file = ImageFile::open(path, voucher)?;
+        let info = self
+            .store
+            .import_if(file, &options(), |file, manifest| {
+                file.vouch(&manifest.name)
+            })
+            .doing_with(|| format!("cannot import \"{}\"", path.display()))?;
+        Ok(info.id)
     }
 
-    /// Imports an ACI from a stream. Root's imports are rendered at once: the first run finds the
-    /// tree there.
+    /// Imports an ACI that nobody has to vouch for from a stream.
     pub(crate) fn import(
         &self,
         from: impl std::io::Read + Send,
         source: &str,
     ) -> Result<ImageId, Failure> {
-        let options = ImportOptions {
-            render: rustix::process::geteuid().is_root(),
-            ..ImportOptions::default()
-        };
         let info = self
             .store
-            .import(from, &options)
+            .import(from, &options())
             .doing_with(|| format!("cannot import {source:?}"))?;
         Ok(info.id)
     }
@@ -137,11 +155,15 @@ impl Images {
 
     /// The image of a name, perhaps with labels.
     pub(crate) fn by_name(&self, text: &str) -> Result<ImageId, Failure> {
-        let problem = || format!("cannot find image {text:?}");
-        let name = ImageName::parse(text).doing_with(problem)?;
+        let name = ImageName::parse(text).doing_with(|| format!("cannot find image {text:?}"))?;
+        self.named(&name)
+    }
+
+    fn named(&self, name: &ImageName) -> Result<ImageId, Failure> {
+        let text = name.to_string();
         self.store
             .find_by_name(&name.name, &name.labels)
-            .doing_with(problem)?
+            .doing_with(|| format!("cannot find image {text:?}"))?
             .ok_or_else(|| {
                 Failure::new(format!(
                     "no image named {text:?} in the store, and discovery is not available in this version: fetch it as a file"
@@ -189,74 +211,16 @@ impl Images {
     }
 }
 
-/// What a person's words for an image mean, in the order of the original.
-#[derive(Debug, PartialEq, Eq)]
-enum Reference<'a> {
-    /// An image ID or the beginning of one.
-    Hash(&'a str),
-    /// A file.
-    File(&'a str),
-    /// A name, perhaps with labels.
-    Name(&'a str),
-}
-
-impl<'a> Reference<'a> {
-    fn parse(text: &'a str) -> Result<Self, Failure> {
-        let remote = |what: &str| {
-            Err(Failure::new(format!(
-                "{what} is not available in this version: fetch the image as a file"
-            )))
-        };
-        if text.starts_with("sha512-") {
-            return Ok(Self::Hash(text));
-        }
-        if text.starts_with("docker:") {
-            return remote("fetching from Docker registries");
-        }
-        if text.starts_with("http://") || text.starts_with("https://") {
-            return remote("fetching from URLs");
-        }
-        if text.starts_with("cimd:") {
-            return remote("fetching by distribution point");
-        }
-        if let Some(path) = text.strip_prefix("file://") {
-            return Ok(Self::File(path));
-        }
-        if let Some((scheme, _)) = text.split_once("://") {
-            return Err(Failure::new(format!(
-                "the scheme {scheme:?} is not supported"
-            )));
-        }
-        let is_file = || Path::new(text).is_file();
-        Ok(match text {
-            "" => return Err(Failure::new("an image has an empty name")),
-            _ if text.starts_with('/') || is_file() => Self::File(text),
-            _ if text.contains(':') => Self::Name(text),
-            _ if text.contains("./") || text.ends_with(".aci") => Self::File(text),
-            _ => Self::Name(text),
-        })
+/// Root's imports are rendered at once: the first run finds the tree there.
+fn options() -> ImportOptions {
+    ImportOptions {
+        render: rustix::process::geteuid().is_root(),
+        ..ImportOptions::default()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn references_are_read_in_the_originals_order() {
-        for (text, reference) in [
-            ("sha512-ab", Reference::Hash("sha512-ab")),
-            ("file:///x.aci", Reference::File("/x.aci")),
-            ("/x", Reference::File("/x")),
-            ("./x", Reference::File("./x")),
-            ("x.aci", Reference::File("x.aci")),
-            ("example.com/a:v1", Reference::Name("example.com/a:v1")),
-            ("example.com/a", Reference::Name("example.com/a")),
-        ] {
-            assert_eq!(Reference::parse(text).unwrap(), reference, "{text}");
-        }
-        for text in ["", "docker://busybox", "https://x/y.aci", "ftp://x"] {
-            assert!(Reference::parse(text).is_err(), "{text}");
-        }
-    }
+/// What a person's words for an image mean.
+fn reference(text: &str) -> Result<Reference, Failure> {
+    Reference::parse(text, |path| Path::new(path).is_file())
+        .doing_with(|| format!("invalid image {text:?}"))
 }

@@ -13,6 +13,7 @@ mod launch;
 mod manifest;
 mod output;
 mod podfiles;
+mod signed;
 mod stage1;
 
 fn main() -> std::process::ExitCode {

@@ -6,6 +6,7 @@
 mod aci;
 mod dir;
 pub mod fixtures;
+mod gpg;
 mod leftovers;
 mod process;
 mod rkt;
@@ -13,6 +14,7 @@ mod wait;
 
 pub use aci::{Aci, Compression};
 pub use dir::TempDir;
+pub use gpg::Gpg;
 pub use process::{Output, Running};
 pub use rkt::Rkt;
 pub use wait::{until, until_some};

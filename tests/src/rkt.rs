@@ -58,8 +58,16 @@ impl Rkt {
         self.dir.join(name)
     }
 
-    /// A command with this engine's global flags and these arguments.
+    /// A command with this engine's global flags and these arguments, which does not ask for
+    /// signatures.
     pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.strict_command(&["--insecure-options=image"]);
+        command.args(args);
+        command
+    }
+
+    /// The same, but images must be signed.
+    pub fn strict_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.arg(format!("--dir={}", self.data().display()));
         command.arg(format!("--local-config={}", self.local_config().display()));
@@ -67,8 +75,16 @@ impl Rkt {
             "--system-config={}",
             self.dir.join("system").display()
         ));
-        command.arg("--insecure-options=image").args(args);
+        command.args(args);
         command
+    }
+
+    /// Runs it to its end with signatures asked for.
+    #[track_caller]
+    pub fn strict(&self, args: &[&str]) -> Output {
+        let output = Running::start(self.strict_command(args)).finish();
+        self.remember();
+        output
     }
 
     /// Runs it to its end, at most a minute.

@@ -75,7 +75,7 @@ fn other_stage1(rkt: &Rkt, name: &str) -> Aci {
 }
 
 fn exported(rkt: &Rkt) -> std::path::PathBuf {
-    let path = rkt.path("stage1.aci");
+    let path = rkt.path("native.aci");
     if !path.exists() {
         let names = rkt.ok(&["image", "list", "--fields=name", "--no-legend", "--full"]);
         let name = names.lines().find(|n| n.contains("stage1")).unwrap().trim();
@@ -119,6 +119,6 @@ fn the_default_stage1_is_the_configured_one() {
         "paths.d/p.json",
         json!({"rktKind": "paths", "stage1-images": rkt.path("")}),
     );
-    rkt.run(&["run", "--stage1-from-dir=stage1.aci", "--net=none", &image])
+    rkt.run(&["run", "--stage1-from-dir=native.aci", "--net=none", &image])
         .expect(0);
 }

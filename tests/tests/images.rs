@@ -262,3 +262,24 @@ fn the_index_can_be_lost_or_corrupt() {
     rkt.run(&["run", "--net=none", "example.com/busybox"])
         .expect(0);
 }
+
+#[test]
+fn every_form_of_reference_names_the_image() {
+    let rkt = Rkt::new();
+    let path = rkt.image(&fixtures::probe());
+    let escaped = path.replace('/', "%2F");
+    let id = rkt.ok(&["fetch", "--full", &path]);
+    for text in [
+        format!("file://{path}"),
+        format!("cimd:aci-archive:v=0:file%3A%2F%2F{escaped}"),
+        "example.com/probe:1.0.0,os=linux".to_owned(),
+        "cimd:appc:v=0:example.com/probe?version=1.0.0".to_owned(),
+        id[..30].to_owned(),
+    ] {
+        assert_eq!(rkt.ok(&["fetch", "--full", &text]), id, "{text}");
+    }
+    rkt.run(&["fetch", "cimd:appc:v=7:x"])
+        .refused(&["cimd:appc:v=7:x", "version"]);
+    rkt.run(&["fetch", "docker://busybox"])
+        .refused(&["Docker registries"]);
+}

@@ -23,4 +23,5 @@ mod real;
 mod rendering;
 mod stages;
 mod start_errors;
+mod trust;
 mod volumes;

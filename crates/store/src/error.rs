@@ -134,6 +134,9 @@ pub enum Error {
         /// What is wrong with them.
         reason: String,
     },
+    /// Whoever imports the image does not want it.
+    #[error("the image is refused")]
+    Refused(#[source] crate::Refusal),
     /// Only root can write a rendered tree with its owners.
     #[error("image {0} is not rendered yet, and only root can render it")]
     NotRoot(Hash),

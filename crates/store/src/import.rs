@@ -24,6 +24,9 @@ use crate::tree::plan::tree_id;
 use crate::tree::{Building, new_root};
 use crate::{Error, Limits, Result, Store};
 
+/// Why an image is not accepted.
+pub type Refusal = Box<dyn std::error::Error + Send + Sync>;
+
 /// How an image is taken in.
 #[derive(Debug, Clone, Default)]
 pub struct ImportOptions {
@@ -46,10 +49,21 @@ impl Store {
     /// [`Error::NotAnAci`], [`Error::Manifest`], [`Error::Truncated`], [`Error::Entry`],
     /// [`Error::TooLarge`], [`Error::Compression`] for bad input; [`Error::WrongImage`]; and
     /// [`Error::Io`], which says so when the disk is full ([`Error::is_no_space`]).
-    pub fn import(
+    pub fn import(&self, source: impl Read + Send, options: &ImportOptions) -> Result<ImageInfo> {
+        self.import_if(source, options, |_, _| Ok(()))
+    }
+
+    /// Imports an image that somebody accepts: when all of it was read and nothing of it is in the
+    /// store yet, `accept` sees the source, which may hold bytes behind the archive, and the
+    /// manifest.
+    ///
+    /// # Errors
+    /// As [`Store::import`], and [`Error::Refused`] when it is not accepted.
+    pub fn import_if<R: Read + Send>(
         &self,
-        mut source: impl Read + Send,
+        mut source: R,
         options: &ImportOptions,
+        accept: impl FnOnce(R, &ImageManifest) -> Result<(), Refusal>,
     ) -> Result<ImageInfo> {
         self.layout().create()?;
         let temporary = self.layout().temporary();
@@ -58,7 +72,7 @@ impl Store {
         let format = recognize(&head)?;
         let count = AtomicU64::new(0);
         let counted = Counted {
-            inner: io::Cursor::new(head).chain(source),
+            inner: io::Cursor::new(head).chain(&mut source),
             count: &count,
         };
         let fault = move |e: io::Error| read_fault(format, e);
@@ -75,6 +89,8 @@ impl Store {
             &fault,
             |pieces| scan.run(pieces),
         )?;
+        drop(plain);
+        accept(source, &passed.value.manifest).map_err(Error::Refused)?;
         if let Some(expected) = &options.expected
             && !is_image(&passed.digest, expected)
         {

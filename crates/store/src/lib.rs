@@ -46,7 +46,7 @@ pub use compress::Compression;
 pub use error::{Error, Result};
 pub use gc::{GcOptions, GcReport};
 pub use image::{ImageInfo, ImageKind};
-pub use import::{ImportOptions, check_image};
+pub use import::{ImportOptions, Refusal, check_image};
 pub use index::Remote;
 pub use limits::Limits;
 pub use tree::{Tree, Verified, overlay_supported};

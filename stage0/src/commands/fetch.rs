@@ -3,6 +3,7 @@
 use clap::{ArgMatches, Command};
 
 use super::Entry;
+use super::pod_flags::placed;
 use crate::cli::flags::{Values, list, switch, text, words};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
@@ -48,23 +49,39 @@ pub(super) fn arguments(command: Command) -> Command {
 
 /// Runs it; `image fetch` is the same.
 pub(super) fn fetch(context: &Context, matches: &ArgMatches) -> Outcome {
-    let names = matches.strings("image");
-    if names.is_empty() {
+    let requests = requests(matches)?;
+    if requests.is_empty() {
         return Err(Failure::new("must provide at least one image"));
-    }
-    if !matches.strings("signature").is_empty() {
-        return Err(Failure::new(
-            "--signature: signature checking is not available in this version; use --insecure-options=image",
-        ));
     }
     let policy = PullPolicy::read(matches)?;
     let images = Images::open(context);
     let full = matches.is("full");
-    super::each(names, |name| {
-        let id = images.find(context, name, policy)?;
+    super::each(requests, |(name, signature)| {
+        let id = images.find(context, name, policy, signature.as_deref())?;
         output::line(if full { id.as_str() } else { short(&id) });
         Ok(())
     })
+}
+
+/// The images, each with the signature file that follows it.
+fn requests(matches: &ArgMatches) -> Result<Vec<(String, Option<String>)>, Failure> {
+    let images = placed(matches, "image");
+    let mut requests: Vec<_> = images
+        .iter()
+        .map(|(_, _, image)| ((*image).to_owned(), None))
+        .collect();
+    for (at, flag, value) in placed(matches, "signature") {
+        let before = images.iter().rposition(|(image, ..)| *image < at);
+        let place = before.and_then(|image| requests.get_mut(image));
+        let (image, signature) =
+            place.ok_or_else(|| Failure::new(format!("--{flag} must follow an image")))?;
+        if signature.replace(value.to_owned()).is_some() {
+            return Err(Failure::new(format!(
+                "--{flag} can only be given once for image {image:?}"
+            )));
+        }
+    }
+    Ok(requests)
 }
 
 /// The beginning of an ID that people are shown.

@@ -20,6 +20,7 @@ mod run_flags;
 mod run_prepared;
 mod status;
 mod stop;
+mod trust;
 mod uuids;
 mod version;
 
@@ -89,14 +90,18 @@ pub(crate) const ALL: &[Entry] = &[
     run_prepared::ENTRY,
     status::ENTRY,
     stop::ENTRY,
+    trust::ENTRY,
     version::ENTRY,
 ];
 
 /// Goes through all that was asked for and fails at the end if one failed; each failure is said.
-fn each(all: Vec<String>, mut one: impl FnMut(&str) -> Result<(), Failure>) -> Outcome {
+fn each<U: ?Sized, T: std::borrow::Borrow<U>>(
+    all: Vec<T>,
+    mut one: impl FnMut(&U) -> Result<(), Failure>,
+) -> Outcome {
     let mut failed: Option<Failure> = None;
     for name in all {
-        if let Err(failure) = one(&name)
+        if let Err(failure) = one(name.borrow())
             && let Some(earlier) = failed.replace(failure)
         {
             output::note(&earlier.brief());

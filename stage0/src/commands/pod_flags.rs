@@ -120,7 +120,7 @@ pub(super) const DEPRECATED: &[(&str, &str)] = &[
 ];
 
 /// A flag's value and where it stands on the command line.
-type Placed<'a> = (usize, &'a str, &'a str);
+pub(super) type Placed<'a> = (usize, &'a str, &'a str);
 
 /// Reads what the command line says about the pod and its apps.
 pub(super) fn read(matches: &ArgMatches, groups: &Groups) -> Result<PodRequest, Failure> {
@@ -148,11 +148,6 @@ pub(super) fn read(matches: &ArgMatches, groups: &Groups) -> Result<PodRequest, 
                 .push(Mount::parse(value).doing("invalid value for --mount")?),
             (None, MARK) => return Err(Failure::new("-- must follow an image")),
             (None, _) => return Err(Failure::new(format!("--{flag} must follow an image"))),
-            (Some(_), "signature") => {
-                return Err(Failure::new(
-                    "--signature: signature checking is not available in this version; use --insecure-options=image",
-                ));
-            }
             (Some(image), _) => apply(&mut request.apps[image], flag, value, groups)?,
         }
     }
@@ -161,7 +156,7 @@ pub(super) fn read(matches: &ArgMatches, groups: &Groups) -> Result<PodRequest, 
 }
 
 /// The values of a flag with their positions.
-fn placed<'a>(matches: &'a ArgMatches, id: &'a str) -> Vec<Placed<'a>> {
+pub(super) fn placed<'a>(matches: &'a ArgMatches, id: &'a str) -> Vec<Placed<'a>> {
     if matches.value_source(id) != Some(ValueSource::CommandLine) {
         return Vec::new();
     }
@@ -231,6 +226,7 @@ fn apply(app: &mut AppRequest, flag: &str, value: &str, groups: &Groups) -> Resu
             app.args = group.ok_or_else(|| Failure::new(invalid()))?.clone();
         }
         "exec" => once(&mut app.exec, own, flag)?,
+        "signature" => once(&mut app.signature, own, flag)?,
         "name" => once(&mut app.name, own, flag)?,
         "working-dir" => app.working_dir = Some(own),
         "readonly-rootfs" => {

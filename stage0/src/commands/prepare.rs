@@ -12,7 +12,7 @@ use crate::cli::flags::{Values, switch};
 use crate::context::Context;
 use crate::failure::{Doing, Failure, Outcome};
 use crate::images::{Images, PullPolicy, Rendered};
-use crate::manifest::{self, MergedImage, PodRequest};
+use crate::manifest::{self, AppRequest, MergedImage, PodRequest};
 use crate::output;
 use crate::podfiles::{self, Ingredients};
 use crate::stage1::{self, Stage1Choice};
@@ -144,10 +144,15 @@ pub(super) fn prepare(
     let images = Images::open(context);
     let ids = match &request.what {
         What::Images(pod) => {
-            let names = pod.apps.iter().map(|a| a.image.as_str());
-            names
-                .map(|n| images.find(context, n, request.policy))
-                .collect::<Result<Vec<_>, _>>()?
+            let find = |app: &AppRequest| {
+                images.find(
+                    context,
+                    &app.image,
+                    request.policy,
+                    app.signature.as_deref(),
+                )
+            };
+            pod.apps.iter().map(find).collect::<Result<Vec<_>, _>>()?
         }
         What::Manifest(pod) => {
             let known = pod.apps.iter().map(|a| images.by_hash(a.image.id.as_str()));

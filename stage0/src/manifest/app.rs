@@ -16,6 +16,8 @@ use crate::failure::{Doing, Failure};
 pub(crate) struct AppRequest {
     /// The image, as it was named.
     pub(crate) image: String,
+    /// The file with the image's signature, when it is not beside the image.
+    pub(crate) signature: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) exec: Option<String>,
     /// The words between `--` and `---`.

@@ -10,6 +10,7 @@ use crate::cli::flags::{Values, list};
 use crate::context::Context;
 use crate::failure::{Doing, Failure};
 use crate::images::{Images, Rendered};
+use crate::signed::Voucher;
 
 /// The flags, which exclude each other.
 const FLAGS: [(&str, &str); 5] = [
@@ -137,7 +138,7 @@ fn from_location(context: &Context, images: &Images, location: &str) -> Result<I
     }
     let path = Path::new(path);
     match beside_program(path).filter(|_| !path.exists()) {
-        Some(beside) => images.import_file(&beside, true),
+        Some(beside) => images.import_file(&beside, Voucher::Place),
         None => import(context, images, path),
     }
 }
@@ -155,8 +156,11 @@ fn import(context: &Context, images: &Images, path: &Path) -> Result<ImageId, Fa
         (Ok(path), Ok(installed)) => path.starts_with(installed),
         _ => false,
     };
-    let trusted = lies_in || context.insecure.image;
-    images.import_file(path, trusted)
+    let voucher = match lies_in {
+        true => Voucher::Place,
+        false => Voucher::Signature(context, None),
+    };
+    images.import_file(path, voucher)
 }
 
 /// The image inside the binary: found in the store, or put there once.

@@ -1,0 +1,23 @@
+//! Trust: which OpenPGP keys may sign which images, and whether a signature is one of theirs (pages
+//! "Signing and Verification Guide" and "rkt trust").
+//!
+//! [`Keystore`] is the documented directory layout. [`Signatures`] reads a detached signature;
+//! [`Hashing`] takes the signed bytes as they stream by and says at the end who signed them. What
+//! is weak, expired or revoked today is refused, whatever it was when it was made.
+#![forbid(unsafe_code)]
+
+mod error;
+mod key;
+mod keystore;
+mod reason;
+mod signature;
+mod validity;
+
+pub use error::Error;
+pub use key::Key;
+pub use keystore::{Keystore, Scope};
+pub use reason::Reason;
+pub use signature::{Hashing, Signatures, Signer};
+
+/// What operations of this crate return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,111 @@
+//! Image files and what vouches for them (page "Signing and Verification Guide").
+
+use std::error::Error;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use appc::AcIdentifier;
+use trust::{Hashing, Keystore, Signatures};
+
+use crate::context::Context;
+use crate::failure::{Doing, Failure};
+use crate::output;
+
+/// No signature file is larger.
+const LIMIT: u64 = 1 << 20;
+
+/// What vouches for an image file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Voucher<'a> {
+    /// The place where it lies: it was installed with rkt.
+    Place,
+    /// A signature: in this file, or else in the one beside the image; unless the user does not
+    /// want signatures checked.
+    Signature(&'a Context, Option<&'a str>),
+}
+
+/// An image file that is read once: what the store reads is what was signed.
+#[derive(Debug)]
+pub(crate) struct ImageFile {
+    file: File,
+    signature: Option<(Hashing, Keystore)>,
+}
+
+impl ImageFile {
+    /// Opens an image file and its signature.
+    pub(crate) fn open(path: &Path, voucher: Voucher<'_>) -> Result<Self, Failure> {
+        let shown = path.display();
+        let file = File::open(path).doing_with(|| format!("cannot open \"{shown}\""))?;
+        let kind = file
+            .metadata()
+            .doing_with(|| format!("cannot inspect \"{shown}\""))?;
+        if kind.is_dir() {
+            return Err(Failure::new(format!(
+                "\"{shown}\" is a directory, not an ACI"
+            )));
+        }
+        let signature = match voucher {
+            Voucher::Place => None,
+            Voucher::Signature(context, _) if context.insecure.image => {
+                output::note("warning: image signature verification has been disabled");
+                None
+            }
+            Voucher::Signature(context, given) => {
+                let beside = || PathBuf::from(format!("{shown}.asc"));
+                let path = given.map_or_else(beside, PathBuf::from);
+                let keystore = Keystore::new(&context.dirs.system, &context.dirs.local);
+                Some((read_signature(&path)?, keystore))
+            }
+        };
+        Ok(Self { file, signature })
+    }
+
+    /// Says whether the file may be used as the image of this name: what of it was not read yet is
+    /// read, since all of it was signed.
+    pub(crate) fn vouch(mut self, name: &AcIdentifier) -> Result<(), Box<dyn Error + Send + Sync>> {
+        if self.signature.is_some() {
+            std::io::copy(&mut self, &mut std::io::sink())?;
+        }
+        let Some((hashing, keystore)) = self.signature else {
+            return Ok(());
+        };
+        let signer = hashing.verify(&keystore.keys_for(name)?)?;
+        let mut text = String::from("signature verified:");
+        for user in match signer.user_ids.as_slice() {
+            [] => std::slice::from_ref(&signer.fingerprint),
+            users => users,
+        } {
+            text.push_str("\n  ");
+            text.push_str(user);
+        }
+        output::note(&text);
+        Ok(())
+    }
+}
+
+impl Read for ImageFile {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        if let Some((hashing, _)) = &mut self.signature {
+            hashing.update(buffer.get(..n).unwrap_or_default());
+        }
+        Ok(n)
+    }
+}
+
+fn read_signature(path: &Path) -> Result<Hashing, Failure> {
+    let problem = || {
+        format!(
+            "cannot use the signature \"{}\" (--signature names another file; --insecure-options=image does without)",
+            path.display()
+        )
+    };
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(LIMIT).read_to_end(&mut bytes))
+        .doing_with(problem)?;
+    Signatures::parse(&bytes)
+        .and_then(Signatures::hashing)
+        .doing_with(problem)
+}
