@@ -6,21 +6,22 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use net::PodNetworks;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use sandbox::Context;
 use sandbox::cgroup::{Location, PodCgroup};
 use sandbox::clone::{Child, Cloned, Namespaces, clone};
+use sandbox::memory::poll_at_rest;
 use sandbox::signals::{self, SignalFd};
 use stage1_abi::{RunArgs, env, path};
 use supervisor::terminal::Mode;
-use supervisor::{KILLED_BY_SIGNAL, Links, PodPlan};
+use supervisor::{KILLED_BY_SIGNAL, Links, PodPlan, StreamMode};
 
 use crate::error::Error;
 use crate::network::Network;
-use crate::{FAILURE, gc, manifest, plan};
+use crate::{FAILURE, gc, manifest, plan, runtime_config};
 
 /// Signals that end a pod when they reach its main process.
 const ENDING: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
@@ -49,12 +50,22 @@ fn start(args: &RunArgs) -> Result<Running, Error> {
     let pod = manifest::pod()?;
     let network = Network::plan(args, &pod)?;
     let cgroup = make_cgroup(&args.uuid)?;
-    let plan = plan::pod(args, &pod, network.is_own(), |app, limits| match &cgroup {
+    runtime_config::write(args)?;
+    let planned = plan::Pod {
+        args,
+        manifest: &pod,
+        own_network: network.is_own(),
+    };
+    let plan = planned.plan(|app, limits| match &cgroup {
         Some(cgroup) => cgroup.app(app, limits).map(Some),
         None => Ok(None),
     })?;
     let namespace = network.namespace()?;
-    let mode = if args.interactive {
+    let interactive = plan
+        .apps
+        .iter()
+        .any(|app| app.streams.has(StreamMode::Interactive));
+    let mode = if interactive {
         Mode::raw()
     } else {
         Mode::unbuffered()
@@ -63,7 +74,7 @@ fn start(args: &RunArgs) -> Result<Running, Error> {
     let (go_read, go) = pipe_with(PipeFlags::CLOEXEC).context("make", "a pipe")?;
     let links = Links {
         go: go_read,
-        watch_input: mode.is_some() && !args.interactive,
+        watch_input: mode.is_some() && !interactive,
     };
     let into = cgroup.as_ref().and_then(PodCgroup::supervisor);
     let supervisor = clone_supervisor(args, plan, links, namespace.as_ref(), into, &go)?;
@@ -147,7 +158,7 @@ fn make_cgroup(uuid: &str) -> Result<Option<PodCgroup>, Error> {
 }
 
 /// Writes a file of the pod directory so that a reader finds all of it or nothing.
-fn write_file(name: &str, text: &str) -> Result<(), Error> {
+pub(crate) fn write_file(name: &str, text: &str) -> Result<(), Error> {
     let temporary = format!(".{name}");
     std::fs::write(&temporary, text)
         .and_then(|()| std::fs::rename(&temporary, name))
@@ -195,13 +206,13 @@ fn clone_supervisor(
 impl Running {
     /// Waits for the end of the pod and passes signals in meanwhile.
     fn wait(self) -> Result<u8, Error> {
-        sandbox::memory::give_back();
         loop {
+            sandbox::clone::collect_strays(self.supervisor.pid);
             let mut fds = [
                 PollFd::new(&self.supervisor.pidfd, PollFlags::IN),
                 PollFd::new(&self.signals, PollFlags::IN),
             ];
-            match poll(&mut fds, None) {
+            match poll_at_rest(&mut fds, None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => {
                     return Err(errno)
