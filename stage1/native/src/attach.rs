@@ -157,10 +157,11 @@ impl Session {
                     _ => {}
                 }
             }
-            if ready.stdin && self.read_input(&mut escape, mode.is_some()) {
+            let detached = ready.stdin && self.read_input(&mut escape, mode.is_some());
+            self.write_input();
+            if detached {
                 return Ok(0);
             }
-            self.write_input();
             self.read_outputs(&ready.outputs);
             if self.is_over() {
                 return Ok(0);
