@@ -19,7 +19,7 @@ use sandbox::signals::SignalFd;
 use serde::Deserialize;
 use stage1_abi::{AttachAction, AttachArgs, Wanted, path};
 use supervisor::control::{Request, ask};
-use supervisor::terminal::{Escape, Mode};
+use supervisor::terminal::{ESCAPE, Escape, Mode};
 
 use crate::app::supervisor_pid;
 use crate::error::Error;
@@ -192,7 +192,12 @@ impl Session {
         match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
             Ok(n @ 1..) => {
                 self.pending.extend_from_slice(&buffer[..n]);
-                watch && escape.typed(&buffer[..n], Instant::now())
+                let detaches = watch && escape.typed(&buffer[..n], Instant::now());
+                if detaches {
+                    // Meant for rkt, not for the app.
+                    self.pending.retain(|&byte| byte != ESCAPE);
+                }
+                detaches
             }
             Err(Errno::AGAIN | Errno::INTR) => false,
             Ok(_) | Err(_) => {
