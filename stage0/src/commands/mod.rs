@@ -9,6 +9,8 @@ mod gc;
 mod help;
 mod image;
 mod list;
+mod net;
+pub(crate) mod net_plugin;
 mod network;
 mod pod_flags;
 mod pod_json;
@@ -84,6 +86,8 @@ pub(crate) const ALL: &[Entry] = &[
     help::ENTRY,
     image::ENTRY,
     list::ENTRY,
+    net::ENTRY,
+    net_plugin::ENTRY,
     prepare::ENTRY,
     rm::ENTRY,
     run::ENTRY,

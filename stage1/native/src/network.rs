@@ -1,12 +1,14 @@
 //! The pod's networks, between the stages' arguments and the `net` crate.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use appc::{IsolatorValue, PodManifest};
 use net::{Forward, HostPort, Limits, NetList, Paths, PodNetworks, Protocol, Request};
+use rustix::event::Timespec;
 use sandbox::{Context, netns};
-use stage1_abi::RunArgs;
+use stage1_abi::{FileMode, RunArgs, path};
 
 use crate::error::Error;
 use crate::manifest;
@@ -68,6 +70,54 @@ impl Network {
         net::set_up(&self.plan, Path::new("."), namespace.as_fd())
             .map(Some)
             .map_err(said)
+    }
+}
+
+/// Writes the resolv.conf that a network gave, where the apps' file systems take it from; the
+/// command line's goes before (networking-dns, "Precedence").
+pub(crate) fn write_resolv_conf(args: &RunArgs, networks: &PodNetworks) -> Result<(), Error> {
+    let Some((network, dns)) = &networks.dns else {
+        return Ok(());
+    };
+    if args.dns_conf_mode.resolv != FileMode::Default {
+        return Ok(());
+    }
+    let path = Path::new(path::STAGE1_ROOTFS).join(path::RESOLV_CONF);
+    let write = || {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        std::fs::write(&path, dns.resolv_conf(network))
+    };
+    write().map_err(|source| Error::Write {
+        path: path.clone(),
+        source,
+    })
+}
+
+/// How long the keepers of leases have nothing to do, and where they expect answers.
+pub(crate) fn waits_of<'a>(
+    keepers: impl Iterator<Item = &'a net::Keeper>,
+) -> (Option<Timespec>, Vec<BorrowedFd<'a>>) {
+    let (mut limit, mut answers) = (None, Vec::new());
+    for keeper in keepers {
+        limit = match (limit, keeper.deadline()) {
+            (Some(a), Some(b)) => Some(std::cmp::min::<Duration>(a, b)),
+            (a, b) => a.or(b),
+        };
+        answers.extend(keeper.fd());
+    }
+    let limit = limit.map(|limit| Timespec {
+        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: limit.subsec_nanos().into(),
+    });
+    (limit, answers)
+}
+
+/// Gives back what a pod's networks lent it for its life.
+pub(crate) fn give_back(networks: Option<PodNetworks>) {
+    for keeper in networks.into_iter().flat_map(|n| n.keepers) {
+        keeper.release();
     }
 }
 

@@ -28,9 +28,6 @@ pub(crate) fn pod(
         .hostname
         .clone()
         .unwrap_or_else(|| format!("rkt-{}", args.uuid));
-    let resolv_conf = Path::new(path::STAGE1_ROOTFS)
-        .join(path::RESOLV_CONF)
-        .exists();
     let mut volumes = BTreeMap::new();
     host_files(args, &mut volumes);
     let mut apps = Vec::with_capacity(pod.apps.len());
@@ -45,7 +42,6 @@ pub(crate) fn pod(
             mounts,
             root_read_only: runtime.read_only_rootfs,
             own_network,
-            resolv_conf,
         });
         let cgroup = cgroup_for(name, &isolation.limits)?;
         let handler = |event| app.event_handler(event).map(|h| h.exec.clone());

@@ -20,7 +20,7 @@ use supervisor::{KILLED_BY_SIGNAL, Links, PodPlan};
 
 use crate::error::Error;
 use crate::network::Network;
-use crate::{FAILURE, gc, manifest, plan};
+use crate::{FAILURE, gc, manifest, network, plan};
 
 /// Signals that end a pod when they reach its main process.
 const ENDING: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
@@ -41,8 +41,8 @@ struct Running {
     signals: SignalFd,
     /// The terminal's mode while the pod runs.
     _mode: Option<Mode>,
-    /// The pod's ports on the host.
-    _networks: Option<PodNetworks>,
+    /// The pod's ports on the host, and its leases of DHCP servers.
+    networks: Option<PodNetworks>,
 }
 
 fn start(args: &RunArgs) -> Result<Running, Error> {
@@ -69,7 +69,11 @@ fn start(args: &RunArgs) -> Result<Running, Error> {
     let supervisor = clone_supervisor(args, plan, links, namespace.as_ref(), into, &go)?;
     write_file(path::PID, &supervisor.pid.as_raw_nonzero().to_string())?;
     let ready = make_surroundings(cgroup.as_ref(), supervisor.pid, || {
-        network.set_up(namespace.as_ref())
+        let networks = network.set_up(namespace.as_ref())?;
+        if let Some(networks) = &networks {
+            network::write_resolv_conf(args, networks)?;
+        }
+        Ok(networks)
     });
     match ready {
         Ok(networks) => {
@@ -78,7 +82,7 @@ fn start(args: &RunArgs) -> Result<Running, Error> {
                 supervisor,
                 signals,
                 _mode: mode,
-                _networks: networks,
+                networks,
             })
         }
         Err(error) => {
@@ -193,15 +197,22 @@ fn clone_supervisor(
 }
 
 impl Running {
-    /// Waits for the end of the pod and passes signals in meanwhile.
-    fn wait(self) -> Result<u8, Error> {
+    /// Waits for the end of the pod; passes signals in and keeps its leases meanwhile.
+    fn wait(mut self) -> Result<u8, Error> {
         sandbox::memory::give_back();
         loop {
-            let mut fds = [
+            let keepers = self.networks.iter().flat_map(|n| &n.keepers);
+            let (limit, answers) = network::waits_of(keepers);
+            let mut fds = vec![
                 PollFd::new(&self.supervisor.pidfd, PollFlags::IN),
                 PollFd::new(&self.signals, PollFlags::IN),
             ];
-            match poll(&mut fds, None) {
+            fds.extend(
+                answers
+                    .into_iter()
+                    .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+            );
+            match poll(&mut fds, limit.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => {
                     return Err(errno)
@@ -210,9 +221,16 @@ impl Running {
                 }
             }
             let ended = !fds[0].revents().is_empty();
+            drop(fds);
             self.forward()?;
+            let keepers = self.networks.iter_mut().flat_map(|n| &mut n.keepers);
             if ended {
-                return wait_for(&self.supervisor);
+                let status = wait_for(&self.supervisor);
+                network::give_back(self.networks.take());
+                return status;
+            }
+            for said in keepers.filter_map(net::Keeper::turn) {
+                eprintln!("rkt: pod network {said}");
             }
         }
     }

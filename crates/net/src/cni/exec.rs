@@ -56,16 +56,7 @@ pub(crate) fn delegate_del(at: &Attachment<'_>, kind: &str) -> Result<()> {
 
 /// Finds a plugin's file.
 pub(crate) fn find(at: &Attachment<'_>, kind: &str) -> Result<PathBuf> {
-    let candidates = at
-        .paths
-        .plugins
-        .iter()
-        .map(|directory| directory.join(kind));
-    let mut executable = candidates.filter(|path| {
-        let access = rustix::fs::access(path, rustix::fs::Access::EXEC_OK);
-        access.is_ok() && path.is_file()
-    });
-    executable.next().ok_or_else(|| {
+    at.paths.find_plugin(kind).ok_or_else(|| {
         at.error(
             kind,
             format!(

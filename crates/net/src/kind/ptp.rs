@@ -21,6 +21,10 @@ impl Ptp {
         if common.ipam.is_none() {
             return Err(fields.error("ipam", "is missing: a ptp network needs addresses"));
         }
+        if common.ipam.needs_link() {
+            let problem = "dhcp does not work with ptp: there is no server on a link to this host";
+            return Err(fields.error("ipam", problem));
+        }
         Ok(Self { common })
     }
 

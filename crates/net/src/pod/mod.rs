@@ -18,6 +18,7 @@ use crate::cni::Dns;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::info::{self, NetInfo};
+use crate::ipam::dhcp::Keeper;
 use crate::kind::bandwidth::Limits;
 use crate::portmap::{self, Forward};
 use crate::rtnl::Rtnl;
@@ -63,6 +64,8 @@ pub struct PodNetworks {
     pub dns: Option<(String, Dns)>,
     /// The host's ports, held until this is dropped (see [`portmap::reserve`]).
     pub held_ports: Vec<OwnedFd>,
+    /// Leases of DHCP servers, to be kept while the pod lives and given back at its end.
+    pub keepers: Vec<Keeper>,
 }
 
 /// Reads and validates everything that the pod's networks need. Touches nothing.
@@ -130,6 +133,7 @@ pub fn set_up(plan: &Plan, pod_dir: &Path, netns: BorrowedFd<'_>) -> Result<PodN
             networks: Vec::new(),
             dns: None,
             held_ports,
+            keepers: Vec::new(),
         });
     }
     journal::write(plan, pod_dir)?;
@@ -144,6 +148,7 @@ pub fn set_up(plan: &Plan, pod_dir: &Path, netns: BorrowedFd<'_>) -> Result<PodN
                 dns: dns.next(),
                 networks,
                 held_ports,
+                keepers: std::mem::take(&mut session.kernel.keepers),
             })
         }
         Err(error) => {
