@@ -103,7 +103,7 @@ impl Bench {
             };
             set_up(&plan(&request).unwrap(), &pod_dir, netns.as_fd()).unwrap()
         });
-        let (errors, down) = timed(|| tear_down(&pod_dir, &name, &self.paths));
+        let (errors, down) = timed(|| tear_down(&pod_dir, &name, &self.paths, None));
         assert!(errors.is_empty());
         assert!(collect(&pod_dir, &name, &self.paths).is_empty());
         (up, down)
@@ -169,7 +169,7 @@ fn five_hundred_pods_on_one_bridge() {
     let (first, last) = (middle(&times[1..51]), middle(&times[PODS - 50..]));
     let (_, down) = timed(|| {
         for (pod_dir, pod, _) in &namespaces {
-            assert!(tear_down(pod_dir, pod, &bench.paths).is_empty());
+            assert!(tear_down(pod_dir, pod, &bench.paths, None).is_empty());
         }
     });
     println!("FIGURE 500 pods on a bridge: first {first:?}, last {last:?}; all down in {down:?}");

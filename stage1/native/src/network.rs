@@ -121,16 +121,24 @@ pub(crate) fn give_back(networks: Option<PodNetworks>) {
     }
 }
 
+/// What there is of a pod when its networks are taken down.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum End<'a> {
+    /// It has just ended; its network namespace, if it had one, is still held.
+    Now(Option<BorrowedFd<'a>>),
+    /// It ended some time ago, perhaps by a kill: also what should have gone by itself is looked
+    /// for.
+    LongAgo,
+}
+
 /// Takes the networks of the pod in the working directory down; the errors on the way.
-/// `collect`: long after the pod's end, when also what should have gone by itself is looked for.
-pub(crate) fn tear_down(uuid: &str, local: Option<&Path>, collect: bool) -> Vec<String> {
+pub(crate) fn tear_down(uuid: &str, local: Option<&Path>, end: End<'_>) -> Vec<String> {
     let paths = paths(&local_config(local));
-    let down = if collect {
-        net::collect
-    } else {
-        net::tear_down
+    let pod_dir = Path::new(".");
+    let errors = match end {
+        End::Now(netns) => net::tear_down(pod_dir, uuid, &paths, netns),
+        End::LongAgo => net::collect(pod_dir, uuid, &paths),
     };
-    let errors = down(Path::new("."), uuid, &paths);
     errors.iter().map(ToString::to_string).collect()
 }
 

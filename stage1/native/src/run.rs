@@ -19,7 +19,7 @@ use supervisor::terminal::Mode;
 use supervisor::{KILLED_BY_SIGNAL, Links, PodPlan};
 
 use crate::error::Error;
-use crate::network::Network;
+use crate::network::{End, Network};
 use crate::{FAILURE, gc, manifest, network, plan};
 
 /// Signals that end a pod when they reach its main process.
@@ -29,9 +29,11 @@ const ENDING: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUI
 pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error> {
     let args = RunArgs::parse(args)?;
     check_lock()?;
-    let result = start(&args).and_then(Running::wait);
+    let mut namespace = None;
+    let result = start(&args, &mut namespace).and_then(Running::wait);
     // Also after a failure: what was made until then goes.
-    gc::clean_up(&args.uuid, args.local_config.as_deref(), false);
+    let end = End::Now(namespace.as_ref().map(AsFd::as_fd));
+    gc::clean_up(&args.uuid, args.local_config.as_deref(), end);
     result
 }
 
@@ -45,7 +47,8 @@ struct Running {
     networks: Option<PodNetworks>,
 }
 
-fn start(args: &RunArgs) -> Result<Running, Error> {
+/// Starts the pod. Its network namespace is left in `held`, for the tear-down.
+fn start(args: &RunArgs, held: &mut Option<OwnedFd>) -> Result<Running, Error> {
     let pod = manifest::pod()?;
     let network = Network::plan(args, &pod)?;
     let cgroup = make_cgroup(&args.uuid)?;
@@ -53,7 +56,8 @@ fn start(args: &RunArgs) -> Result<Running, Error> {
         Some(cgroup) => cgroup.app(app, limits).map(Some),
         None => Ok(None),
     })?;
-    let namespace = network.namespace()?;
+    *held = network.namespace()?;
+    let namespace = held.as_ref();
     let mode = if args.interactive {
         Mode::raw()
     } else {
@@ -66,10 +70,10 @@ fn start(args: &RunArgs) -> Result<Running, Error> {
         watch_input: mode.is_some() && !args.interactive,
     };
     let into = cgroup.as_ref().and_then(PodCgroup::supervisor);
-    let supervisor = clone_supervisor(args, plan, links, namespace.as_ref(), into, &go)?;
+    let supervisor = clone_supervisor(args, plan, links, namespace, into, &go)?;
     write_file(path::PID, &supervisor.pid.as_raw_nonzero().to_string())?;
     let ready = make_surroundings(cgroup.as_ref(), supervisor.pid, || {
-        let networks = network.set_up(namespace.as_ref())?;
+        let networks = network.set_up(namespace)?;
         if let Some(networks) = &networks {
             network::write_resolv_conf(args, networks)?;
         }

@@ -59,7 +59,7 @@ impl Ipam {
         // An outside plugin may be a DHCP client, too.
         match self {
             Self::Dhcp(_) => true,
-            Self::Outside(kind) => kind == "dhcp",
+            Self::Outside(kind) => kind.ends_with("dhcp"),
             _ => false,
         }
     }

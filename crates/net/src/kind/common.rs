@@ -176,7 +176,7 @@ pub(super) fn links<const N: usize>(at: &Attachment<'_>, links: Vec<Link>) -> Re
 /// Removes the pod's interface on whichever side it can be reached. The namespace may be gone,
 /// and the interface with it.
 pub(super) fn remove_interface(at: &mut Attachment<'_>) -> Result<()> {
-    if at.netns.is_none() {
+    if at.netns.is_none() || at.namespace_ends {
         return Ok(());
     }
     let name = at.ifname.to_owned();

@@ -164,13 +164,19 @@ pub fn set_up(plan: &Plan, pod_dir: &Path, netns: BorrowedFd<'_>) -> Result<PodN
 /// Gives back what an ended pod had of the host: addresses, firewall rules, outside plugins'
 /// things. Used when the pod ends and, after a kill, by the collector. May be called any number of
 /// times. Interfaces go with the pod's namespace, some milliseconds after its last process;
-/// [`collect`] looks after those.
+/// [`collect`] looks after those. `netns`: the namespace, where it is still there; outside plugins
+/// may have something to do in it.
 ///
 /// # Errors
 /// All that were met; it goes on after each. What could not be taken down is tried again by the
 /// next call.
 #[must_use]
-pub fn tear_down(pod_dir: &Path, pod: &str, paths: &Paths) -> Vec<Error> {
+pub fn tear_down(
+    pod_dir: &Path,
+    pod: &str,
+    paths: &Paths,
+    netns: Option<BorrowedFd<'_>>,
+) -> Vec<Error> {
     let journal = match journal::read(&pod_dir.join(CONF_DIR), pod_dir) {
         Ok(Some(journal)) => journal,
         Ok(None) => return Vec::new(),
@@ -181,7 +187,7 @@ pub fn tear_down(pod_dir: &Path, pod: &str, paths: &Paths) -> Vec<Error> {
         errors.push(error);
         Vec::new()
     });
-    let mut session = Session::new(pod, paths, None);
+    let mut session = Session::new(pod, paths, netns);
     session.namespace_ends = true;
     for (index, network) in journal.into_iter().rev() {
         let info = infos.iter().find(|info| info.if_name == ifname(index));
@@ -212,7 +218,7 @@ pub fn tear_down(pod_dir: &Path, pod: &str, paths: &Paths) -> Vec<Error> {
 /// As [`tear_down`].
 #[must_use]
 pub fn collect(pod_dir: &Path, pod: &str, paths: &Paths) -> Vec<Error> {
-    let mut errors = tear_down(pod_dir, pod, paths);
+    let mut errors = tear_down(pod_dir, pod, paths, None);
     let down = pod_dir.join(DOWN_DIR);
     let journal = match journal::read(&down, pod_dir) {
         Ok(Some(journal)) => journal,

@@ -108,7 +108,7 @@ impl World {
     }
 
     pub fn tear_down(&self, pod: &Pod) {
-        let errors = net::tear_down(&pod.dir, &pod.uuid, &self.paths);
+        let errors = net::tear_down(&pod.dir, &pod.uuid, &self.paths, Some(pod.netns.as_fd()));
         assert!(errors.is_empty(), "{errors:?}");
     }
 
