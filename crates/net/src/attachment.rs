@@ -3,6 +3,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::ipam::dhcp::Keeper;
@@ -17,6 +18,8 @@ pub struct Paths {
     pub leases: PathBuf,
     /// Directories with outside plugins, the first one that has it wins.
     pub plugins: Vec<PathBuf>,
+    /// How long an outside plugin may take for its answer.
+    pub patience: Duration,
 }
 
 impl Paths {
@@ -32,6 +35,8 @@ impl Paths {
                 "/usr/lib/cni".into(),
                 "/opt/cni/bin".into(),
             ],
+            // DHCP ones wait for a server.
+            patience: Duration::from_secs(120),
         }
     }
 }

@@ -191,7 +191,23 @@ impl Bridge {
 
     /// Deals with other addresses of the bridge that are in the network of a new one.
     fn settle(&self, at: &mut Attachment<'_>, bridge: &Link, wanted: Cidr) -> Result<()> {
-        let present = at.host()?.addresses()?.into_iter();
+        let present = at.host()?.addresses()?;
+        let elsewhere = present.iter().any(|(link, other)| {
+            *link != bridge.index
+                && other.prefix == wanted.prefix
+                && other.network() == wanted.network()
+        });
+        if elsewhere {
+            let problem = format!(
+                "the network {} is on another interface already",
+                wanted.network()
+            );
+            let mut changes = Changes::new();
+            changes.delete_address(bridge.index, wanted);
+            at.host()?.apply(changes)?;
+            return Err(at.error("bridge", problem));
+        }
+        let present = present.into_iter();
         let overlaps = |other: &Cidr| {
             *other != wanted
                 && other.addr.is_ipv4() == wanted.addr.is_ipv4()
