@@ -145,6 +145,7 @@ fn a_full_subnet_says_so_and_leaves_nothing() {
     assert_eq!(ip("-o link").matches(": veth").count(), 1);
     // Arguments: a wished address, one in use, one outside.
     world.tear_down(&a);
+    world.collect(&a);
     let c = world.pod("c");
     world.set_up(&c, "tiny:IP=10.9.0.2", &[]).unwrap();
     for (wish, word) in [

@@ -54,15 +54,8 @@ pub(crate) fn delegate_del(at: &Attachment<'_>, kind: &str) -> Result<()> {
 
 /// Finds a plugin's file.
 pub(crate) fn find(at: &Attachment<'_>, kind: &str) -> Result<PathBuf> {
-    at.paths.find_plugin(kind).ok_or_else(|| {
-        at.error(
-            kind,
-            format!(
-                "no such plugin, neither built in nor in {:?}",
-                at.paths.plugins
-            ),
-        )
-    })
+    let found = at.paths.find_plugin(kind);
+    found.ok_or_else(|| Error::missing_plugin(at.network, kind, at.paths))
 }
 
 fn run(

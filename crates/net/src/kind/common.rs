@@ -70,7 +70,7 @@ impl Common {
         let mut kernel = Kernel::default();
         let mut there = at.elsewhere(netns.as_fd(), IFNAME, &mut kernel);
         if make(&mut there).is_ok() {
-            dhcp::send_release(&mut there, &record);
+            dhcp::send_release(&mut there, &record, true);
             let host_end = there.host_ifname();
             there.host()?.delete_link(&host_end)?;
         }

@@ -78,7 +78,9 @@ pub fn plan(request: &Request<'_>) -> Result<Plan> {
         let available = config::available(request.local_config)?;
         let picked = request.nets.pick(available, request.local_config)?;
         for (index, (network, args)) in picked.into_iter().enumerate().take(MOST_NETWORKS) {
-            networks.push(Planned::new(network, index, args)?);
+            let planned = Planned::new(network, index, args)?;
+            planned.find_plugins(request.paths)?;
+            networks.push(planned);
         }
     }
     if networks.is_empty() && !request.ports.is_empty() && *request.nets != NetList::Host {

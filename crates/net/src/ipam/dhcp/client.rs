@@ -37,6 +37,17 @@ pub(super) struct Client {
     pub(super) hint: Option<Ipv4Addr>,
 }
 
+/// Who is asked to renew a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whom {
+    /// The lease's server, at the hardware address that answered before.
+    Server,
+    /// The lease's server, whatever its hardware address is now.
+    ServerAnywhere,
+    /// Every server.
+    Any,
+}
+
 /// A server's answer with the hardware address that it came from.
 pub(super) type Answered = (Message, [u8; 6]);
 
@@ -78,19 +89,20 @@ impl Client {
         broadcast(socket, &message)
     }
 
-    /// Asks for more time: the lease's server, or (`any`) every one.
+    /// Asks for more time.
     pub(super) fn renew(
         &self,
         socket: &PacketSocket,
         xid: u32,
         record: &Record,
-        any: bool,
+        whom: Whom,
     ) -> Result<(), Errno> {
         let mut message = self.asking(Kind::Request, xid);
         message.own = record.addr();
-        let (to, mac) = match any {
-            true => (Ipv4Addr::BROADCAST, BROADCAST_MAC),
-            false => (record.server, record.server_mac),
+        let (to, mac) = match whom {
+            Whom::Server => (record.server, record.server_mac),
+            Whom::ServerAnywhere => (record.server, BROADCAST_MAC),
+            Whom::Any => (Ipv4Addr::BROADCAST, BROADCAST_MAC),
         };
         socket.send(mac, &message.packet(record.addr(), to))
     }
@@ -195,16 +207,25 @@ fn broadcast(socket: &PacketSocket, message: &Message) -> Result<(), Errno> {
     socket.send(BROADCAST_MAC, &packet)
 }
 
-/// Gives a lease back. There is no answer to this.
-pub(super) fn release(socket: &PacketSocket, record: &Record) -> Result<(), Errno> {
+/// Gives a lease back. There is no answer to this, so it is said more than once: to the hardware
+/// address that answered for the server, and to all, should that have changed, as a bridge's does.
+///
+/// `new_link`: over an interface that was made a moment ago; what is sent through a bridge's new
+/// port is lost at first.
+pub(super) fn release(socket: &PacketSocket, record: &Record, new_link: bool) {
+    const AT_FIRST: [u64; 4] = [50, 150, 400, 600];
     let mut message = Message::new(Kind::Release, number(), record.mac)
         .with(option::CLIENT_ID, record.client_id.clone())
         .with(option::SERVER_ID, record.server.octets());
     message.own = record.addr();
-    socket.send(
-        record.server_mac,
-        &message.packet(record.addr(), record.server),
-    )
+    let packet = message.packet(record.addr(), record.server);
+    // The lease ends by itself where nobody hears this.
+    let _ = socket.send(record.server_mac, &packet);
+    let _ = socket.send(BROADCAST_MAC, &packet);
+    for pause in AT_FIRST.iter().filter(|_| new_link) {
+        std::thread::sleep(Duration::from_millis(*pause));
+        let _ = socket.send(BROADCAST_MAC, &packet);
+    }
 }
 
 /// A number that nobody guesses.

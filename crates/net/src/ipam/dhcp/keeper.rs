@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 use sandbox::packet::PacketSocket;
 
-use super::client::{self, Client};
+use super::client::{self, Client, Whom};
 use super::message::{Kind, Message, option};
 use super::offer::Times;
 use super::record::{self, Record};
@@ -149,14 +149,18 @@ impl Keeper {
         }
         match self.state {
             State::Bound | State::Renewing if now < self.lease.rebind => {
+                let whom = match self.state {
+                    State::Bound => Whom::Server,
+                    _ => Whom::ServerAnywhere,
+                };
                 self.state = State::Renewing;
                 self.next = Some(again(now, self.lease.rebind));
-                self.ask(false)
+                self.ask(whom)
             }
             State::Bound | State::Renewing | State::Rebinding => {
                 self.state = State::Rebinding;
                 self.next = Some(again(now, self.lease.end.unwrap_or(Duration::MAX)));
-                self.ask(true)
+                self.ask(Whom::Any)
             }
             State::Selecting(tries) | State::Requesting(tries) => {
                 self.state = State::Selecting(tries.saturating_add(1));
@@ -171,11 +175,11 @@ impl Keeper {
         }
     }
 
-    fn ask(&mut self, any: bool) -> Result<(), Errno> {
+    fn ask(&mut self, whom: Whom) -> Result<(), Errno> {
         self.xid = client::number();
         self.open()?;
         let socket = self.socket.as_ref().ok_or(Errno::NODEV)?;
-        self.client.renew(socket, self.xid, &self.record, any)
+        self.client.renew(socket, self.xid, &self.record, whom)
     }
 
     /// The socket is there only while an answer is expected.
@@ -290,8 +294,7 @@ impl Keeper {
             && self.open().is_ok()
             && let Some(socket) = &self.socket
         {
-            // The lease ends by itself where nobody hears this.
-            let _ = client::release(socket, &self.record);
+            client::release(socket, &self.record, false);
         }
         let _ = record::remove(&self.path);
     }

@@ -186,7 +186,7 @@ impl Dhcp {
     pub(crate) fn release(at: &mut Attachment<'_>) -> Result<()> {
         let path = record::path(at);
         if let (Some(record), Some(_)) = (record::read(&path)?, at.netns) {
-            send_release(at, &record);
+            send_release(at, &record, false);
         }
         record::remove(&path)
     }
@@ -194,9 +194,9 @@ impl Dhcp {
 
 /// Tells the server over the attachment's interface. Where nobody hears it, the lease ends by
 /// itself.
-pub(crate) fn send_release(at: &mut Attachment<'_>, record: &Record) {
+pub(crate) fn send_release(at: &mut Attachment<'_>, record: &Record, new_link: bool) {
     if let Ok((socket, _)) = open(at) {
-        let _ = client::release(&socket, record);
+        client::release(&socket, record, new_link);
     }
 }
 
