@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::aci::{Aci, Compression};
 use crate::dir::TempDir;
+use crate::lab::Lab;
 use crate::leftovers;
 use crate::process::{LIMIT, Output, Running};
 use crate::wait::{until, until_some};
@@ -79,6 +80,21 @@ impl Rkt {
         command
     }
 
+    /// Starts `rkt run` with these arguments on the host of a lab, waits until the pod is ready and
+    /// returns it with its UUID.
+    #[track_caller]
+    pub fn start_pod_in(&self, lab: &Lab, args: &[&str]) -> (Running, String) {
+        self.await_pod(args, |args| Running::start(lab.wrap(&self.command(args))))
+    }
+
+    /// Runs it to its end on the host of a lab.
+    #[track_caller]
+    pub fn run_in(&self, lab: &Lab, args: &[&str]) -> Output {
+        let output = Running::start(lab.wrap(&self.command(args))).finish();
+        self.remember();
+        output
+    }
+
     /// Runs it to its end with signatures asked for.
     #[track_caller]
     pub fn strict(&self, args: &[&str]) -> Output {
@@ -111,10 +127,19 @@ impl Rkt {
     /// with its UUID.
     #[track_caller]
     pub fn start_pod(&self, args: &[&str]) -> (Running, String) {
+        self.await_pod(args, |args| self.start(args))
+    }
+
+    #[track_caller]
+    fn await_pod(
+        &self,
+        args: &[&str],
+        start: impl FnOnce(&[&str]) -> Running,
+    ) -> (Running, String) {
         let file = self.dir.join(&format!("uuid-{}", self.seen.borrow().len()));
         let _ = fs::remove_file(&file);
         let save = format!("--uuid-file-save={}", file.display());
-        let mut running = self.start(&[&["run", &save], args].concat());
+        let mut running = start(&[&["run", &save], args].concat());
         let uuid = until_some(LIMIT, "the pod's UUID", || {
             let ended = running.try_status().is_some();
             let uuid = fs::read_to_string(&file)

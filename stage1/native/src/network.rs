@@ -160,8 +160,17 @@ fn said(error: net::Error) -> Error {
 fn bandwidth(pod: &PodManifest) -> Result<Option<Limits>, Error> {
     const NAME: &str = "resource/network-bandwidth";
     let mut found = pod.isolators.get(NAME).cloned();
-    if let (None, [only]) = (&found, &pod.apps[..]) {
-        found = manifest::app_of(only)?.isolators.get(NAME).cloned();
+    for runtime in &pod.apps {
+        let own = manifest::app_of(runtime)?.isolators.get(NAME).cloned();
+        match (own, pod.apps.len()) {
+            (None, _) => {}
+            (own, 1) => found = found.or(own),
+            _ => eprintln!(
+                "rkt: app {:?}: isolator {NAME} is not applied: the apps of a pod share its \
+                 interfaces, so it is the pod's to have",
+                runtime.name.as_str()
+            ),
+        }
     }
     let Some(isolator) = found else {
         return Ok(None);

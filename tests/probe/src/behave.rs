@@ -1,7 +1,7 @@
 //! One function for each way in which an app can be difficult.
 
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -85,9 +85,10 @@ pub(crate) fn allocate(bytes: u64) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Answers each connection with `pong`.
+/// Answers each connection with `pong`; over both families where there are two.
 pub(crate) fn serve(port: u64) -> ExitCode {
-    let Ok(listener) = TcpListener::bind(("0.0.0.0", port as u16)) else {
+    let bound = TcpListener::bind(("::", port as u16));
+    let Ok(listener) = bound.or_else(|_| TcpListener::bind(("0.0.0.0", port as u16))) else {
         return ExitCode::from(75);
     };
     println!("ready");
@@ -95,6 +96,19 @@ pub(crate) fn serve(port: u64) -> ExitCode {
         let _ = stream.write_all(b"pong\n");
     }
     ExitCode::SUCCESS
+}
+
+/// Sends each datagram back to its sender.
+pub(crate) fn echo(port: u64) -> ExitCode {
+    let Ok(socket) = UdpSocket::bind(("0.0.0.0", port as u16)) else {
+        return ExitCode::from(75);
+    };
+    println!("ready");
+    let mut buffer = [0; 2048];
+    while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+        let _ = socket.send_to(&buffer[..length], from);
+    }
+    ExitCode::FAILURE
 }
 
 fn show(name: &str, result: Result<(), rustix::io::Errno>) {
