@@ -30,6 +30,7 @@ impl Server {
             "--interface=far0",
             "--dhcp-range=192.0.2.100,192.0.2.120,255.255.255.0,2m",
             "--dhcp-option=58,2",
+            "--dhcp-option=59,4",
             "--dhcp-option=option:dns-server,192.0.2.53",
             &format!("--dhcp-leasefile={}", leases.display()),
             &format!("--log-facility={}", log.display()),

@@ -52,6 +52,12 @@ impl Network {
         !self.host
     }
 
+    /// Whether the networks must be up before the apps' file systems are made: what they say about
+    /// name servers belongs into those.
+    pub(crate) fn comes_first(&self, args: &RunArgs) -> bool {
+        args.dns_conf_mode.resolv == FileMode::Default && self.plan.may_give_dns()
+    }
+
     /// Makes the pod's network namespace; `None` for the host's.
     pub(crate) fn namespace(&self) -> Result<Option<OwnedFd>, Error> {
         match self.host {

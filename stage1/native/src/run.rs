@@ -64,6 +64,18 @@ fn start(args: &RunArgs, held: &mut Option<OwnedFd>) -> Result<Running, Error> {
         Mode::unbuffered()
     };
     let signals = SignalFd::block_all().context("block", "signals")?;
+    let set_up = || {
+        let networks = network.set_up(namespace)?;
+        if let Some(networks) = &networks {
+            network::write_resolv_conf(args, networks)?;
+        }
+        Ok(networks)
+    };
+    // Usually beside the making of the apps' file systems.
+    let early = match network.comes_first(args) {
+        true => Some(set_up()?),
+        false => None,
+    };
     let (go_read, go) = pipe_with(PipeFlags::CLOEXEC).context("make", "a pipe")?;
     let links = Links {
         go: go_read,
@@ -72,12 +84,9 @@ fn start(args: &RunArgs, held: &mut Option<OwnedFd>) -> Result<Running, Error> {
     let into = cgroup.as_ref().and_then(PodCgroup::supervisor);
     let supervisor = clone_supervisor(args, plan, links, namespace, into, &go)?;
     write_file(path::PID, &supervisor.pid.as_raw_nonzero().to_string())?;
-    let ready = make_surroundings(cgroup.as_ref(), supervisor.pid, || {
-        let networks = network.set_up(namespace)?;
-        if let Some(networks) = &networks {
-            network::write_resolv_conf(args, networks)?;
-        }
-        Ok(networks)
+    let ready = make_surroundings(cgroup.as_ref(), supervisor.pid, || match early {
+        Some(networks) => Ok(networks),
+        None => set_up(),
     });
     match ready {
         Ok(networks) => {

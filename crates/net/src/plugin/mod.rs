@@ -146,7 +146,8 @@ fn answer(
             None
         }
         "DEL" => match driver
-            .tear_down(&mut at, previous.as_ref())
+            // A result without addresses tells nothing about them.
+            .tear_down(&mut at, previous.filter(|p| !p.ips.is_empty()).as_ref())
             .into_iter()
             .next()
         {

@@ -18,6 +18,7 @@ use crate::cni::Dns;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::info::{self, NetInfo};
+use crate::inspect;
 use crate::ipam::dhcp::Keeper;
 use crate::kind::bandwidth::Limits;
 use crate::portmap::{self, Forward};
@@ -109,6 +110,32 @@ impl Plan {
     #[must_use]
     pub fn own_namespace(&self) -> bool {
         self.own_namespace
+    }
+
+    /// Whether a network may say where name servers are: by its configuration, or because its
+    /// addresses come from elsewhere.
+    #[must_use]
+    pub fn may_give_dns(&self) -> bool {
+        let says = |fields: &serde_json::Map<String, serde_json::Value>, name: &str| {
+            fields.get(name).is_some_and(|value| !value.is_null())
+        };
+        let mut plugins = self.networks.iter().flat_map(|n| &n.network.plugins);
+        plugins.any(|plugin| {
+            let ipam = plugin
+                .fields
+                .get("ipam")
+                .and_then(serde_json::Value::as_object);
+            let elsewhere = |kind: &str| kind == "dhcp" || !inspect::is_builtin_type(kind);
+            let ipam_says = |ipam: &serde_json::Map<String, serde_json::Value>| {
+                let kind = ipam.get("type").and_then(serde_json::Value::as_str);
+                says(ipam, "resolvConf") || says(ipam, "dns") || kind.is_some_and(elsewhere)
+            };
+            let handed_on = plugin.kind == "flannel";
+            says(&plugin.fields, "dns")
+                || handed_on
+                || elsewhere(&plugin.kind)
+                || ipam.is_some_and(ipam_says)
+        })
     }
 
     /// The network that forwarded ports lead through: the first that masquerades, else the last

@@ -299,10 +299,10 @@ impl Keeper {
         let _ = record::remove(&self.path);
     }
 
-    /// Whether the lease is still wanted: its record is there.
+    /// Whether the lease is still wanted: its record is there, and its interface.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
-        self.path.exists()
+        self.state != State::Over && self.path.exists()
     }
 }
 

@@ -16,6 +16,7 @@ use crate::attachment::Attachment;
 use crate::cni::CniResult;
 use crate::config::Fields;
 use crate::error::{Error, Result};
+use crate::rtnl::{Changes, IFF_UP};
 use client::Client;
 use message::option;
 
@@ -118,6 +119,7 @@ impl Dhcp {
     /// Gets an address over the pod's interface, which is there and up.
     pub(crate) fn allocate(&self, at: &mut Attachment<'_>) -> Result<CniResult> {
         let (socket, mac) = open(at)?;
+        bring_up(at)?;
         let client = self.client(at, mac);
         let path = record::path(at);
         let mut written = None;
@@ -198,6 +200,17 @@ pub(crate) fn send_release(at: &mut Attachment<'_>, record: &Record, new_link: b
     if let Ok((socket, _)) = open(at) {
         client::release(&socket, record, new_link);
     }
+}
+
+/// Network types of others leave the interface down until there is an address.
+fn bring_up(at: &mut Attachment<'_>) -> Result<()> {
+    let name = at.ifname.to_owned();
+    let link = at.pod()?.need_link(&name)?;
+    let mut changes = Changes::new();
+    if link.flags & IFF_UP == 0 {
+        changes.link_up(link.index);
+    }
+    at.pod()?.apply(changes)
 }
 
 /// A socket on the pod's interface, and the interface's hardware address.
