@@ -118,8 +118,8 @@ impl Dhcp {
 
     /// Gets an address over the pod's interface, which is there and up.
     pub(crate) fn allocate(&self, at: &mut Attachment<'_>) -> Result<CniResult> {
-        let (socket, mac) = open(at)?;
         bring_up(at)?;
+        let (socket, mac) = open(at)?;
         let client = self.client(at, mac);
         let path = record::path(at);
         let mut written = None;
@@ -202,7 +202,8 @@ pub(crate) fn send_release(at: &mut Attachment<'_>, record: &Record, new_link: b
     }
 }
 
-/// Network types of others leave the interface down until there is an address.
+/// Network types of others leave the interface down until there is an address; a socket that was
+/// opened then would not send.
 fn bring_up(at: &mut Attachment<'_>) -> Result<()> {
     let name = at.ifname.to_owned();
     let link = at.pod()?.need_link(&name)?;
