@@ -146,27 +146,13 @@ fn a_port_of_the_host_that_is_taken_ends_the_start_before_the_pod() {
     rkt.assert_clean();
 }
 
-/// A program of this machine with its libraries in an image.
-fn with_program(mut image: Aci, program: &str) -> Aci {
-    let output = std::process::Command::new("ldd")
-        .arg(program)
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let words = text.split_whitespace().filter(|word| word.starts_with('/'));
-    for library in words {
-        image = image.copy(std::path::Path::new(library), library, 0o755);
-    }
-    image.copy(std::path::Path::new(program), program, 0o755)
-}
-
 /// The pod's limit, in both directions. That it is no more holds on any machine; how close it
 /// comes is for `cargo xtask bench net`.
 #[test]
 fn a_pods_bandwidth_is_limited() {
     const LIMIT: f64 = 80e6;
     let (rkt, lab) = (Rkt::new(), Lab::new());
-    let limited = with_program(fixtures::probe(), "/usr/bin/iperf3")
+    let limited = fixtures::with_program(fixtures::probe(), "/usr/bin/iperf3")
         .dir("/tmp", 0o1777)
         .isolator(
             "resource/network-bandwidth",

@@ -11,8 +11,6 @@ mod cidr;
 mod cni;
 mod config;
 mod error;
-#[cfg(test)]
-mod figures;
 mod info;
 mod inspect;
 mod ipam;

@@ -111,6 +111,36 @@ pub(crate) fn echo(port: u64) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Sends words to an echo and prints the median round trip in microseconds.
+pub(crate) fn round_trip(address: &str) -> ExitCode {
+    const ROUNDS: usize = 2000;
+    let measure = || -> std::io::Result<u128> {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        socket.connect(address)?;
+        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let mut times = Vec::with_capacity(ROUNDS);
+        let mut buffer = [0; 64];
+        for _ in 0..ROUNDS {
+            let start = std::time::Instant::now();
+            socket.send(b"word")?;
+            socket.recv(&mut buffer)?;
+            times.push(start.elapsed().as_nanos());
+        }
+        times.sort_unstable();
+        Ok(times[ROUNDS / 2])
+    };
+    match measure() {
+        Ok(nanos) => {
+            println!("{}.{:03}", nanos / 1000, nanos % 1000);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("probe: {address}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn show(name: &str, result: Result<(), rustix::io::Errno>) {
     match result {
         Ok(()) => println!("{name}=ok"),
