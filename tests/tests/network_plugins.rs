@@ -365,3 +365,80 @@ fn dhcp_as_a_plugin_keeps_its_lease() {
         });
     }
 }
+
+/// podman's own idea of a network with our plugins: made, forwarded to, and taken down.
+#[test]
+fn podman_runs_with_our_plugins() {
+    let dir = TempDir::new();
+    let lab = Lab::new();
+    let links = links(&dir);
+    for name in ["conf", "root"] {
+        std::fs::create_dir(dir.join(name)).unwrap();
+    }
+    std::fs::copy(fixtures::program("probe"), dir.join("root/probe")).unwrap();
+    let chain = json!({ "cniVersion": "0.4.0", "name": "lab", "plugins": [
+        { "type": "bridge", "bridge": "cni-lab", "isGateway": true, "ipMasq": true, "hairpinMode": true,
+          "ipam": { "type": "host-local", "routes": [{ "dst": "0.0.0.0/0" }],
+                    "ranges": [[{ "subnet": "10.91.0.0/24", "gateway": "10.91.0.1" }]] } },
+        { "type": "portmap", "capabilities": { "portMappings": true } },
+        { "type": "firewall", "backend": "" },
+        { "type": "tuning" } ] });
+    std::fs::write(dir.join("conf/lab.conflist"), chain.to_string()).unwrap();
+    let settings = format!(
+        "[network]\nnetwork_backend = \"cni\"\ndefault_network = \"lab\"\ncni_plugin_dirs = [{links:?}]\nnetwork_config_dir = {:?}\n",
+        dir.join("conf")
+    );
+    std::fs::write(dir.join("containers.conf"), settings).unwrap();
+    // Its state in memory that goes with its mounts, so that the machine's own podman, if there is
+    // one, does not see it.
+    let script = format!(
+        r#"set -e
+        mount -t tmpfs none /run; mount -t tmpfs none /var/lib; mkdir -p /var/lib/containers
+        export CONTAINERS_CONF={dir}/containers.conf
+        podman="podman --root /var/lib/s --runroot /run/s --tmpdir /run/t --runtime runc --cgroup-manager cgroupfs"
+        $podman run -d --name one --cgroup-parent /rkt-e2e-podman-{id} --ulimit nofile=1024:1024 --ulimit nproc=4096:4096 \
+            -p 8080:80 --network lab --rootfs {dir}/root /probe serve 80
+        for try in $(seq 100); do
+            answer=$(bash -c 'exec 3<>/dev/tcp/127.0.0.1/8080 && head -c 4 <&3' 2>/dev/null) && break
+            sleep 0.1
+        done
+        echo "answer=$answer"
+        nft list ruleset | grep -c 10.91.0.2
+        $podman rm -f -t 0 one
+        echo "rules=$(nft list ruleset)"
+        ls /var/lib/cni/networks/lab | grep -c 10.91 || true"#,
+        dir = dir.path().display(),
+        id = std::process::id(),
+    );
+    let output = lab.finish(lab.host("unshare", &["--mount", "bash", "-c", &script]));
+    for group in std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+        remove_groups(
+            &group
+                .path()
+                .join(format!("rkt-e2e-podman-{}", std::process::id())),
+        );
+    }
+    let output = output.expect(0);
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    assert!(
+        lines.contains(&"answer=pong") && lines.contains(&"rules="),
+        "{}",
+        output.all()
+    );
+    assert_eq!(lines.last(), Some(&"0"), "leases: {}", output.all());
+}
+
+/// Removes a control group and those below it.
+fn remove_groups(group: &Path) {
+    for inner in std::fs::read_dir(group).into_iter().flatten().flatten() {
+        if inner.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_groups(&inner.path());
+        }
+    }
+    // The processes may be a moment in going.
+    until(
+        Duration::from_secs(20),
+        "podman's control groups to go",
+        || !group.exists() || std::fs::remove_dir(group).is_ok(),
+    );
+}

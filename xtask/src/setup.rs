@@ -28,6 +28,8 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ("test", "/usr/sbin/dnsmasq", "dnsmasq-base"),
     ("test", "/usr/sbin/iptables", "iptables"),
     ("test", "/usr/bin/iperf3", "iperf3"),
+    ("test", "/usr/bin/podman", "podman"),
+    ("test", "/usr/sbin/runc", "runc"),
     ("test", "/sbin/ip", "iproute2"),
     ("bench", "/usr/bin/openssl", "openssl"),
     ("bench", "/usr/lib/cni/ptp", "containernetworking-plugins"),

@@ -5,6 +5,22 @@
 //! [`plan`] reads and validates everything, [`set_up`] does it, [`tear_down`] takes it away at the
 //! pod's end, and [`collect`] after a kill at any instruction. No program is executed but
 //! outside plugins: links, addresses, routes and firewall rules are netlink messages.
+//!
+//! # Types
+//! `bandwidth`, `bridge`, `firewall`, `flannel`, `ipvlan`, `loopback`, `macvlan`, `portmap`, `ptp`
+//! and `tuning`, with the fields of CNI's reference plugins; addresses by `dhcp`, `host-local` and
+//! `static`. Everything else is a program in the directories of [`Paths`]. The same types serve
+//! other runtimes through [`plugin()`].
+//!
+//! # DHCP
+//! A client of our own. A [`Keeper`] renews the lease; the pod's main process polls it for the
+//! pod's life and gives the lease back at its end. A pod that was killed leaves a record beside the
+//! leases of `host-local`, by which [`collect`] tells the server over an interface made for that.
+//!
+//! # State on the host
+//! Leases below [`Paths::leases`], a directory for each network, in the reference plugin's format;
+//! `flannel`'s notes beside it; the nf_tables tables `ip rkt` and `ip6 rkt`; and in the pod's
+//! directory `net/`, the journal, and `net-info.json`.
 
 mod attachment;
 mod cidr;

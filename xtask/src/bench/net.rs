@@ -106,10 +106,13 @@ fn output(mut command: Command) -> Result<String> {
 const TURNS: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Makes a command that runs at the way's beginning.
+type From<'a> = Box<dyn Fn(&str, &[&str]) -> Command + 'a>;
+
 /// A way that packets take: from where, to which address.
 struct Way<'a> {
     name: &'a str,
-    command: Box<dyn Fn(&str, &[&str]) -> Command + 'a>,
+    command: From<'a>,
     address: String,
     tcp: u16,
     udp: u16,
@@ -294,7 +297,8 @@ fn neighbour_pid(rkt: &Rkt) -> Result<String> {
         let processes = rkt.processes();
         found = processes.iter().find_map(|(pid, name)| {
             let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            (name == "probe" && line.ends_with("echo\01\0")).then(|| pid.to_string())
+            (name == "probe" && line.split('\0').eq(["/probe", "echo", "1", ""]))
+                .then(|| pid.to_string())
         });
         found.is_some()
     });
