@@ -1,6 +1,7 @@
 //! End to end: the built `rkt` against the real kernel, one module for each feature.
 
 mod apps;
+mod attach;
 mod bad_images;
 mod cgroup2;
 mod cli;
@@ -17,6 +18,7 @@ mod kills;
 mod lifecycle;
 mod limits;
 mod list_status;
+mod mutable;
 mod names;
 mod network;
 mod network_dhcp;

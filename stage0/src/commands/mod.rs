@@ -1,5 +1,7 @@
 //! The subcommands, one file each, and the table that names them.
 
+mod app;
+mod attach;
 mod cat_manifest;
 mod completion;
 mod config;
@@ -20,6 +22,7 @@ mod rm;
 mod run;
 mod run_flags;
 mod run_prepared;
+mod running;
 mod status;
 mod stop;
 mod trust;
@@ -77,6 +80,8 @@ impl Entry {
 
 /// Every subcommand, in the order of the help text.
 pub(crate) const ALL: &[Entry] = &[
+    app::ENTRY,
+    attach::ENTRY,
     cat_manifest::ENTRY,
     completion::ENTRY,
     config::ENTRY,

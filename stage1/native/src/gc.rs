@@ -2,7 +2,7 @@
 //! main process was killed. The run entrypoint ends with the same steps.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use stage1_abi::GcArgs;
 
@@ -33,13 +33,14 @@ pub(crate) fn clean_up(uuid: &str, local_config: Option<&Path>, end: End<'_>) ->
     errors.is_empty()
 }
 
+/// The pod's cgroup directories.
+pub(crate) fn cgroups() -> Vec<PathBuf> {
+    let text = std::fs::read_to_string(CGROUPS).unwrap_or_default();
+    text.lines().map(PathBuf::from).collect()
+}
+
 fn remove_cgroups() -> Vec<String> {
-    let Ok(directories) = std::fs::read_to_string(CGROUPS) else {
-        return Vec::new();
-    };
-    let removed = directories
-        .lines()
-        .map(|d| sandbox::cgroup::remove(Path::new(d)));
+    let removed = cgroups().into_iter().map(|d| sandbox::cgroup::remove(&d));
     removed
         .filter_map(|result| result.err().map(|e| e.to_string()))
         .collect()

@@ -6,21 +6,22 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use net::PodNetworks;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use sandbox::Context;
 use sandbox::cgroup::{Location, PodCgroup};
 use sandbox::clone::{Child, Cloned, Namespaces, clone};
+use sandbox::memory::poll_at_rest;
 use sandbox::signals::{self, SignalFd};
 use stage1_abi::{RunArgs, env, path};
 use supervisor::terminal::Mode;
-use supervisor::{KILLED_BY_SIGNAL, Links, PodPlan};
+use supervisor::{KILLED_BY_SIGNAL, Links, PodPlan, StreamMode};
 
 use crate::error::Error;
 use crate::network::{End, Network};
-use crate::{FAILURE, gc, manifest, network, plan};
+use crate::{FAILURE, gc, manifest, network, plan, runtime_config};
 
 /// Signals that end a pod when they reach its main process.
 const ENDING: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
@@ -52,13 +53,23 @@ fn start(args: &RunArgs, held: &mut Option<OwnedFd>) -> Result<Running, Error> {
     let pod = manifest::pod()?;
     let network = Network::plan(args, &pod)?;
     let cgroup = make_cgroup(&args.uuid)?;
-    let plan = plan::pod(args, &pod, network.is_own(), |app, limits| match &cgroup {
+    runtime_config::write(args)?;
+    let planned = plan::Pod {
+        args,
+        manifest: &pod,
+        own_network: network.is_own(),
+    };
+    let plan = planned.plan(|app, limits| match &cgroup {
         Some(cgroup) => cgroup.app(app, limits).map(Some),
         None => Ok(None),
     })?;
     *held = network.namespace()?;
     let namespace = held.as_ref();
-    let mode = if args.interactive {
+    let interactive = plan
+        .apps
+        .iter()
+        .any(|app| app.streams.has(StreamMode::Interactive));
+    let mode = if interactive {
         Mode::raw()
     } else {
         Mode::unbuffered()
@@ -79,7 +90,7 @@ fn start(args: &RunArgs, held: &mut Option<OwnedFd>) -> Result<Running, Error> {
     let (go_read, go) = pipe_with(PipeFlags::CLOEXEC).context("make", "a pipe")?;
     let links = Links {
         go: go_read,
-        watch_input: mode.is_some() && !args.interactive,
+        watch_input: mode.is_some() && !interactive,
     };
     let into = cgroup.as_ref().and_then(PodCgroup::supervisor);
     let supervisor = clone_supervisor(args, plan, links, namespace, into, &go)?;
@@ -164,7 +175,7 @@ fn make_cgroup(uuid: &str) -> Result<Option<PodCgroup>, Error> {
 }
 
 /// Writes a file of the pod directory so that a reader finds all of it or nothing.
-fn write_file(name: &str, text: &str) -> Result<(), Error> {
+pub(crate) fn write_file(name: &str, text: &str) -> Result<(), Error> {
     let temporary = format!(".{name}");
     std::fs::write(&temporary, text)
         .and_then(|()| std::fs::rename(&temporary, name))
@@ -212,8 +223,8 @@ fn clone_supervisor(
 impl Running {
     /// Waits for the end of the pod; passes signals in and keeps its leases meanwhile.
     fn wait(mut self) -> Result<u8, Error> {
-        sandbox::memory::give_back();
         loop {
+            sandbox::clone::collect_strays(self.supervisor.pid);
             let keepers = self.networks.iter().flat_map(|n| &n.keepers);
             let (limit, answers) = network::waits_of(keepers);
             let mut fds = vec![
@@ -225,7 +236,7 @@ impl Running {
                     .into_iter()
                     .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
             );
-            match poll(&mut fds, limit.as_ref()) {
+            match poll_at_rest(&mut fds, limit.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => {
                     return Err(errno)
