@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::aci::{Aci, Compression};
 use crate::dir::TempDir;
+use crate::lab::Lab;
 use crate::leftovers;
 use crate::process::{LIMIT, Output, Running};
 use crate::wait::{until, until_some};
@@ -79,6 +80,23 @@ impl Rkt {
         command
     }
 
+    /// Starts `rkt run` with these arguments on the host of a lab, waits until the pod is ready and
+    /// returns it with its UUID.
+    #[track_caller]
+    pub fn start_pod_in(&self, lab: &Lab, args: &[&str]) -> (Running, String) {
+        self.start_pod_by(&["run"], args, |args| {
+            Running::start(lab.wrap(&self.command(args)))
+        })
+    }
+
+    /// Runs it to its end on the host of a lab.
+    #[track_caller]
+    pub fn run_in(&self, lab: &Lab, args: &[&str]) -> Output {
+        let output = Running::start(lab.wrap(&self.command(args))).finish();
+        self.remember();
+        output
+    }
+
     /// Runs it to its end with signatures asked for.
     #[track_caller]
     pub fn strict(&self, args: &[&str]) -> Output {
@@ -111,21 +129,26 @@ impl Rkt {
     /// with its UUID.
     #[track_caller]
     pub fn start_pod(&self, args: &[&str]) -> (Running, String) {
-        self.start_pod_by(&["run"], args)
+        self.start_pod_by(&["run"], args, |args| self.start(args))
     }
 
     /// Starts `rkt app sandbox` with these arguments, as [`Self::start_pod`].
     #[track_caller]
     pub fn start_sandbox(&self, args: &[&str]) -> (Running, String) {
-        self.start_pod_by(&["app", "sandbox"], args)
+        self.start_pod_by(&["app", "sandbox"], args, |args| self.start(args))
     }
 
     #[track_caller]
-    fn start_pod_by(&self, command: &[&str], args: &[&str]) -> (Running, String) {
+    fn start_pod_by(
+        &self,
+        command: &[&str],
+        args: &[&str],
+        start: impl FnOnce(&[&str]) -> Running,
+    ) -> (Running, String) {
         let file = self.dir.join(&format!("uuid-{}", self.seen.borrow().len()));
         let _ = fs::remove_file(&file);
         let save = format!("--uuid-file-save={}", file.display());
-        let mut running = self.start(&[command, &[&save], args].concat());
+        let mut running = start(&[command, &[&save], args].concat());
         let uuid = until_some(LIMIT, "the pod's UUID", || {
             let ended = running.try_status().is_some();
             let uuid = fs::read_to_string(&file)

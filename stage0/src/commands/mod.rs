@@ -11,6 +11,8 @@ mod gc;
 mod help;
 mod image;
 mod list;
+mod net;
+pub(crate) mod net_plugin;
 mod network;
 mod pod_flags;
 mod pod_json;
@@ -89,6 +91,8 @@ pub(crate) const ALL: &[Entry] = &[
     help::ENTRY,
     image::ENTRY,
     list::ENTRY,
+    net::ENTRY,
+    net_plugin::ENTRY,
     prepare::ENTRY,
     rm::ENTRY,
     run::ENTRY,

@@ -67,14 +67,12 @@ impl Pod<'_> {
         let app = manifest::app_of(runtime)?;
         let isolation = isolators::of_app(name, &app, self.args.insecure)?;
         let mounts = mounts::of_app(self.manifest, runtime, &app, volumes)?;
-        let resolv_conf = Path::new(path::STAGE1_ROOTFS).join(path::RESOLV_CONF);
         let operations = layout::operations(Wishes {
             args: self.args,
             hostname: &self.hostname(),
             mounts,
             root_read_only: runtime.read_only_rootfs,
             own_network: self.own_network,
-            resolv_conf: resolv_conf.exists(),
         });
         let cgroup = cgroup_for(name, &isolation.limits)?;
         let handler = |event| app.event_handler(event).map(|h| h.exec.clone());

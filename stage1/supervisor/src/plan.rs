@@ -170,6 +170,10 @@ pub enum Operation {
         source: PathBuf,
         /// Path in the app.
         target: PathBuf,
+        /// A missing source is passed over: it is made after the plan, or not at all.
+        if_there: bool,
+        /// Nothing can be written through it.
+        read_only: bool,
     },
     /// A path of the app over another path of the app, read-only.
     BindWithin {
