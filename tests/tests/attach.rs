@@ -121,7 +121,9 @@ fn a_terminal_follows_its_client_and_is_left_running() {
     assert_eq!(rkt.status(&uuid, "state").as_deref(), Some("running"));
     let mut output_only = attach(&rkt, &["--mode=tty-out", "--replay", &uuid], "");
     output_only.await_stdout("done");
-    attach(&rkt, &["--mode=tty-in", &uuid], "echo secon''d\nexit 3\n");
+    attach(&rkt, &["--mode=tty-in", &uuid], "echo secon''d\nexit 3\n")
+        .finish()
+        .expect(0);
     output_only.await_stdout("second");
     output_only.finish().expect(0);
     pod.finish().expect(3);
