@@ -45,6 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for part in [
         "stage1",
         "crates/appc",
+        "crates/journal",
         "crates/net",
         "crates/sandbox",
         "crates/stage1-abi",

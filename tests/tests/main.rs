@@ -18,6 +18,7 @@ mod kills;
 mod lifecycle;
 mod limits;
 mod list_status;
+mod logs;
 mod mutable;
 mod names;
 mod network;

@@ -9,6 +9,7 @@ pub mod cgroup;
 pub mod clone;
 mod error;
 pub mod exec;
+pub mod filemap;
 pub mod linger;
 pub mod memory;
 pub mod mounts;

@@ -61,6 +61,12 @@ pub fn attach(app: &str) -> PathBuf {
     PathBuf::from(format!("rkt/iottymux/{app}"))
 }
 
+/// Directory of an app's journal sockets, below the stage1 root file system; the app sees it as
+/// `/run/systemd/journal`.
+pub fn journal(app: &str) -> PathBuf {
+    PathBuf::from(format!("run/journal/{app}"))
+}
+
 /// Root file system of an app, below the stage1 root file system.
 pub fn app_rootfs(app: &str) -> PathBuf {
     PathBuf::from(format!("{STAGE2}/{app}/rootfs"))

@@ -11,6 +11,7 @@ mod gc;
 mod help;
 mod image;
 mod list;
+mod logs;
 mod net;
 pub(crate) mod net_plugin;
 mod network;
@@ -91,6 +92,7 @@ pub(crate) const ALL: &[Entry] = &[
     help::ENTRY,
     image::ENTRY,
     list::ENTRY,
+    logs::ENTRY,
     net::ENTRY,
     net_plugin::ENTRY,
     prepare::ENTRY,

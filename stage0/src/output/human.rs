@@ -44,6 +44,17 @@ pub(crate) fn local(time: SystemTime) -> String {
     in_zone(time, TimeZone::system())
 }
 
+/// A time in the local zone as logs show it: `Nov 25 20:15:00`.
+pub(crate) fn log_time(time: SystemTime) -> String {
+    match Timestamp::try_from(time) {
+        Ok(stamp) => {
+            let zoned = stamp.to_zoned(TimeZone::system());
+            zoned.strftime("%b %d %H:%M:%S").to_string()
+        }
+        Err(_) => "-".to_owned(),
+    }
+}
+
 fn in_zone(time: SystemTime, zone: TimeZone) -> String {
     let Ok(stamp) = Timestamp::try_from(time) else {
         return "-".to_owned();

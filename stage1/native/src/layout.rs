@@ -44,6 +44,7 @@ const DIRECTORIES: [(&str, u32); 3] = [("/tmp", 0o1777), ("/run", 0o755), ("/var
 /// What the layout of an app depends on.
 #[derive(Debug)]
 pub(crate) struct Wishes<'a> {
+    pub(crate) app: &'a str,
     pub(crate) args: &'a RunArgs,
     pub(crate) hostname: &'a str,
     pub(crate) mounts: Vec<MountPlan>,
@@ -74,6 +75,12 @@ pub(crate) fn operations(wishes: Wishes<'_>) -> Vec<Operation> {
         protect(&mut list, wishes.own_network);
     }
     names(&mut list, &wishes);
+    list.push(Operation::Volume(MountPlan {
+        volume: Path::new("/").join(path::journal(wishes.app)),
+        target: "/run/systemd/journal".into(),
+        read_only: true,
+        recursive: false,
+    }));
     list.retain(|operation| !matches!(operation, Operation::Proc if covered("/proc")));
     let (resolv_conf, over_volume) = (resolv_conf(wishes.args), covered(RESOLV_CONF));
     if !over_volume {
@@ -158,6 +165,7 @@ mod tests {
 
     fn wishes(args: &RunArgs) -> Wishes<'_> {
         Wishes {
+            app: "app",
             args,
             hostname: "h",
             mounts: ["/a/b", "/a"]
@@ -184,7 +192,7 @@ mod tests {
                 _ => None,
             })
             .collect();
-        assert_eq!(targets, ["/a", "/a/b"]);
+        assert_eq!(targets, ["/run/systemd/journal", "/a", "/a/b"]);
         assert_eq!(list.last(), Some(&Operation::RootReadOnly));
         let position = |path: &str| {
             list.iter()

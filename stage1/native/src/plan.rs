@@ -7,7 +7,7 @@ use std::time::Duration;
 use appc::{App, EventName, PodManifest, RuntimeApp};
 use sandbox::cgroup::{AppCgroup, Limits};
 use stage1_abi::{FileMode, RunArgs, annotation, path};
-use supervisor::{AppPlan, PodPlan, StreamMode, StreamModes, VolumePlan};
+use supervisor::{AppPlan, LogPlan, PodPlan, StreamMode, StreamModes, VolumePlan};
 
 use crate::error::Error;
 use crate::layout::{self, Wishes};
@@ -45,6 +45,7 @@ impl Pod<'_> {
             hostname: self.hostname(),
             volumes: volumes.into_values().collect(),
             apps,
+            log: log(&self.args.uuid),
             mutable: self.args.mutable,
             debug: self.args.debug,
             stop_timeout: STOP_TIMEOUT,
@@ -68,6 +69,7 @@ impl Pod<'_> {
         let isolation = isolators::of_app(name, &app, self.args.insecure)?;
         let mounts = mounts::of_app(self.manifest, runtime, &app, volumes)?;
         let operations = layout::operations(Wishes {
+            app: name,
             args: self.args,
             hostname: &self.hostname(),
             mounts,
@@ -149,6 +151,26 @@ impl Pod<'_> {
         }
         Ok(())
     }
+}
+
+/// Whose the pod's journal is: its machine ID is its UUID.
+fn log(uuid: &str) -> LogPlan {
+    const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+    let boot = std::fs::read_to_string(BOOT_ID).unwrap_or_default();
+    LogPlan {
+        machine_id: id(uuid),
+        boot_id: id(&boot),
+    }
+}
+
+/// The bytes of a UUID; other text is the zero one.
+fn id(text: &str) -> [u8; 16] {
+    let digits: Vec<u8> = text
+        .chars()
+        .filter_map(|c| c.to_digit(16).map(|d| d as u8))
+        .collect();
+    let bytes: Vec<u8> = digits.chunks_exact(2).map(|p| p[0] << 4 | p[1]).collect();
+    bytes.try_into().unwrap_or_default()
 }
 
 /// The app's own variables, from its manifest.

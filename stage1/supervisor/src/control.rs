@@ -91,7 +91,8 @@ impl Control {
     /// Opens the socket below the process's root.
     pub(crate) fn open() -> Result<Self, Error> {
         let path = format!("/{SOCKET}");
-        let listener = listener_of(SocketType::SEQPACKET, &path).context("open socket", path)?;
+        let listener =
+            listener_of(SocketType::SEQPACKET, &path, 0o600).context("open socket", path)?;
         Ok(Self {
             listener,
             silent: Vec::new(),

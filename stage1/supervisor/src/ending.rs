@@ -7,7 +7,7 @@ use sandbox::signals::Received;
 
 use crate::output::Sink;
 use crate::running::State;
-use crate::supervise::Supervisor;
+use crate::supervise::{STDERR, Supervisor};
 
 /// A second interrupt this long after the first means: now.
 const IMPATIENCE: Duration = Duration::from_millis(500);
@@ -97,10 +97,14 @@ impl Supervisor {
             for (source, sink) in app.sources.iter_mut().zip(&mut self.sinks) {
                 // All writers are dead, so this ends at what they left in the pipe.
                 while let Some(source) = source.as_mut().filter(|_| !sink.is_full())
-                    && source.pump(sink)
+                    && source.pump(sink, &mut self.log)
                 {}
             }
             app.attachable.close();
+        }
+        if self.log.lost() > 0 {
+            let text = format!("{} entries of the log were lost", self.log.lost());
+            self.sinks[STDERR].message(&text);
         }
         self.drain();
         self.see_clients_off();
@@ -119,7 +123,7 @@ impl Supervisor {
                 for (stream, source) in app.sources.iter_mut().enumerate() {
                     if let Some(source) = source.as_mut().filter(|_| !self.sinks[stream].is_full())
                     {
-                        source.pump(&mut self.sinks[stream]);
+                        source.pump(&mut self.sinks[stream], &mut self.log);
                     }
                 }
             }

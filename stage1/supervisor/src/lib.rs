@@ -7,6 +7,7 @@ mod app;
 mod attach;
 pub mod control;
 mod ending;
+mod log;
 mod mutable;
 mod output;
 mod plan;
@@ -21,7 +22,7 @@ pub use app::identity::{Identity, become_user};
 pub use app::users::{User, Users};
 pub use app::{environment, launch};
 pub use plan::{
-    AppPlan, MountPlan, Operation, PodPlan, Security, StreamMode, StreamModes, VolumePlan,
+    AppPlan, LogPlan, MountPlan, Operation, PodPlan, Security, StreamMode, StreamModes, VolumePlan,
 };
 pub use pod::{Links, copy_volume, run};
 pub use status::{FAILED_TO_START, KILLED_BY_SIGNAL};

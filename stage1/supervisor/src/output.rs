@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::log::{Log, Origin};
+
 /// Longest line; longer ones are cut in pieces (journald's own limit).
 const LINE_MAX: usize = 48 * 1024;
 /// What may wait for a slow reader before its apps wait too.
@@ -19,6 +21,8 @@ pub(crate) struct Source {
     pipe: OwnedFd,
     /// `name[pid]: `
     tag: String,
+    /// For the pod's log.
+    origin: Origin,
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
 }
@@ -33,24 +37,26 @@ pub(crate) struct Sink {
 }
 
 impl Source {
-    pub(crate) fn new(pipe: OwnedFd, app: &str, pid: i32) -> Self {
+    /// `stream` is `stdout` or `stderr`.
+    pub(crate) fn new(pipe: OwnedFd, app: &str, stream: &str, pid: i32) -> Self {
         Self {
             pipe,
             tag: format!("{app}[{pid}]: "),
+            origin: Origin::stream(app, stream, pid),
             partial: Vec::new(),
         }
     }
 
-    /// Moves what is there to the sink. `false` once the last writer is gone.
-    pub(crate) fn pump(&mut self, sink: &mut Sink) -> bool {
+    /// Moves what is there to the sink and the log. `false` once the last writer is gone.
+    pub(crate) fn pump(&mut self, sink: &mut Sink, log: &mut Log) -> bool {
         let mut buffer = [0u8; 16 * 1024];
         match rustix::io::read(&self.pipe, &mut buffer) {
             Ok(0) => {
-                self.flush(sink);
+                self.flush(sink, log);
                 false
             }
             Ok(n) => {
-                self.take(&buffer[..n], sink);
+                self.take(&buffer[..n], sink, log);
                 true
             }
             Err(Errno::AGAIN | Errno::INTR) => true,
@@ -58,26 +64,33 @@ impl Source {
         }
     }
 
-    fn take(&mut self, mut bytes: &[u8], sink: &mut Sink) {
+    fn take(&mut self, mut bytes: &[u8], sink: &mut Sink, log: &mut Log) {
         while let Some(end) = bytes.iter().position(|&b| b == b'\n') {
             if self.partial.is_empty() {
-                sink.line(&self.tag, &bytes[..end]);
+                self.line(&bytes[..end], sink, log);
             } else {
                 self.partial.extend_from_slice(&bytes[..end]);
-                sink.line(&self.tag, &std::mem::take(&mut self.partial));
+                let line = std::mem::take(&mut self.partial);
+                self.line(&line, sink, log);
             }
             bytes = &bytes[end + 1..];
         }
         self.partial.extend_from_slice(bytes);
         if self.partial.len() >= LINE_MAX {
-            self.flush(sink);
+            self.flush(sink, log);
         }
     }
 
+    fn line(&self, line: &[u8], sink: &mut Sink, log: &mut Log) {
+        sink.line(&self.tag, line);
+        log.line(&self.origin, line);
+    }
+
     /// Ends a line that its app did not end.
-    pub(crate) fn flush(&mut self, sink: &mut Sink) {
+    fn flush(&mut self, sink: &mut Sink, log: &mut Log) {
         if !self.partial.is_empty() {
-            sink.line(&self.tag, &std::mem::take(&mut self.partial));
+            let line = std::mem::take(&mut self.partial);
+            self.line(&line, sink, log);
         }
     }
 }
@@ -163,7 +176,16 @@ mod tests {
 
     fn source() -> (Source, OwnedFd) {
         let (read, write) = pipe_with(PipeFlags::NONBLOCK).unwrap();
-        (Source::new(read, "web", 7), write)
+        (Source::new(read, "web", "stdout", 7), write)
+    }
+
+    /// Nobody can write there: the log counts what it loses.
+    fn log() -> Log {
+        let plan = crate::plan::LogPlan {
+            machine_id: [0; 16],
+            boot_id: [0; 16],
+        };
+        Log::at("/dev/null/journal", &plan, "host")
     }
 
     fn lines(sink: &Sink) -> Vec<String> {
@@ -176,14 +198,14 @@ mod tests {
     #[test]
     fn lines_are_marked_and_kept_whole() {
         let (mut source, write) = source();
-        let mut sink = sink();
+        let (mut sink, mut log) = (sink(), log());
         rustix::io::write(&write, b"one\ntw").unwrap();
-        assert!(source.pump(&mut sink));
+        assert!(source.pump(&mut sink, &mut log));
         assert_eq!(lines(&sink), ["web[7]: one"]);
         rustix::io::write(&write, b"o\n\nend").unwrap();
-        assert!(source.pump(&mut sink));
+        assert!(source.pump(&mut sink, &mut log));
         drop(write);
-        assert!(!source.pump(&mut sink));
+        assert!(!source.pump(&mut sink, &mut log));
         assert_eq!(
             lines(&sink),
             ["web[7]: one", "web[7]: two", "web[7]: ", "web[7]: end"]
@@ -193,9 +215,10 @@ mod tests {
     #[test]
     fn a_line_without_end_is_cut() {
         let (mut source, _write) = source();
-        let mut sink = sink();
-        source.take(&vec![b'x'; LINE_MAX + 5], &mut sink);
-        source.take(b"y\n", &mut sink);
+        let (mut sink, mut log) = (sink(), log());
+        source.take(&vec![b'x'; LINE_MAX + 5], &mut sink, &mut log);
+        source.take(b"y\n", &mut sink, &mut log);
+        assert_eq!(log.lost(), 2);
         assert_eq!(lines(&sink).len(), 2);
         assert!(sink.is_full() || sink.has_pending());
     }

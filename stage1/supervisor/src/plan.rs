@@ -17,12 +17,23 @@ pub struct PodPlan {
     pub volumes: Vec<VolumePlan>,
     /// The apps, in the manifest's order.
     pub apps: Vec<AppPlan>,
+    /// Whose log it is.
+    pub log: LogPlan,
     /// Apps come and go while the pod runs; it ends only when it is told to.
     pub mutable: bool,
     /// Print each operation of the apps' file systems.
     pub debug: bool,
     /// How long apps may take to end after TERM, before KILL.
     pub stop_timeout: Duration,
+}
+
+/// Whose the pod's journal is.
+#[derive(Debug, Clone, Copy)]
+pub struct LogPlan {
+    /// The pod's UUID.
+    pub machine_id: [u8; 16],
+    /// The kernel's boot.
+    pub boot_id: [u8; 16],
 }
 
 /// A volume: one place of the host, for as many mounts as refer to it.

@@ -7,6 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sandbox::memory::poll_at_rest;
 
 use crate::attach::Part;
+use crate::log;
 use crate::supervise::Supervisor;
 
 /// A pod in which nothing happens for this long lets go of memory.
@@ -20,6 +21,7 @@ pub(crate) enum Polled {
     Source(usize, usize),
     Channel(usize),
     Attached(usize, usize, Part),
+    Logged(usize, log::Part),
     Control,
     Input,
     Relay(usize),
@@ -53,7 +55,10 @@ impl Supervisor {
         });
         // An interrupted poll found nothing, as did one without memory; the loop polls again.
         let _ = match self.settled {
-            true => poll_at_rest(&mut set.fds, timeout.as_ref()),
+            true => {
+                self.log.rest();
+                poll_at_rest(&mut set.fds, timeout.as_ref())
+            }
             false => poll(&mut set.fds, timeout.as_ref()),
         };
         let ready = set
@@ -104,6 +109,8 @@ impl Supervisor {
                 set.add(source.as_fd(), PollFlags::IN, Polled::Source(n, stream));
             }
         }
+        app.sockets
+            .poll(|fd, part| set.add(fd, PollFlags::IN, Polled::Logged(n, part)));
         for (e, endpoint) in app.attachable.endpoints.iter().enumerate() {
             endpoint.poll(|fd, flags, part| set.add(fd, flags, Polled::Attached(n, e, part)));
         }

@@ -12,6 +12,7 @@ use sandbox::{Context, Error};
 use crate::app::{Channel, Stdio, Streams, run_handler, start};
 use crate::attach::{Attachable, Ends};
 use crate::control::Asker;
+use crate::log::{Log, Sockets};
 use crate::output::{Sink, Source};
 use crate::plan::{AppPlan, StreamMode};
 use crate::status::StatusDirectory;
@@ -25,6 +26,8 @@ pub(crate) struct App {
     pub(crate) channel: Option<Channel>,
     /// What it writes to the log: standard output and error.
     pub(crate) sources: [Option<Source>; 2],
+    /// Its ways to the pod's log.
+    pub(crate) sockets: Sockets,
     /// What clients attach to.
     pub(crate) attachable: Attachable,
     /// Kept for the post-stop handler.
@@ -51,6 +54,7 @@ impl App {
     /// Clones the app's process. Its program waits for [`Self::release`].
     pub(crate) fn start(plan: AppPlan, debug: bool) -> Result<Self, Error> {
         let (ours, theirs) = Channel::pair().context("make a channel for app", &plan.name)?;
+        let sockets = Sockets::open(&plan.name)?;
         let (streams, ends) = streams(&plan).context("make a pipe for app", &plan.name)?;
         let child = start(&plan, &streams, &theirs, debug).context("start app", &plan.name)?;
         drop(streams);
@@ -59,6 +63,7 @@ impl App {
             state: State::Running,
             channel: Some(ours),
             sources: [None, None],
+            sockets,
             attachable: Attachable::default(),
             mounts: None,
             failure: None,
@@ -79,9 +84,11 @@ impl App {
             (modes.stdout, &mut ends.stdout),
             (modes.stderr, &mut ends.stderr),
         ];
-        for (source, (mode, end)) in self.sources.iter_mut().zip(outputs) {
+        let names = ["stdout", "stderr"];
+        for ((source, (mode, end)), stream) in self.sources.iter_mut().zip(outputs).zip(names) {
             if mode == StreamMode::Log {
-                *source = end.take().map(|fd| Source::new(fd, &self.plan.name, pid));
+                let name = &self.plan.name;
+                *source = end.take().map(|fd| Source::new(fd, name, stream, pid));
             }
         }
         match modes.has(StreamMode::Stream) {
@@ -116,10 +123,10 @@ impl App {
         Ok(())
     }
 
-    pub(crate) fn pump(&mut self, stream: usize, sink: &mut Sink) {
+    pub(crate) fn pump(&mut self, stream: usize, sink: &mut Sink, log: &mut Log) {
         if self.sources[stream]
             .as_mut()
-            .is_some_and(|source| !source.pump(sink))
+            .is_some_and(|source| !source.pump(sink, log))
         {
             self.sources[stream] = None;
         }

@@ -13,6 +13,7 @@ use sandbox::{Context, Error};
 use crate::app::Report;
 use crate::control::Control;
 use crate::ending::Stop;
+use crate::log::Log;
 use crate::mutable::Additions;
 use crate::output::Sink;
 use crate::plan::{AppPlan, PodPlan, StreamMode};
@@ -23,7 +24,7 @@ use crate::status::{FAILED_TO_START, KILLED_BY_SIGNAL, StatusDirectory, ready};
 use crate::terminal::{Escape, Relay, Relayed};
 
 /// Index of rkt's standard error among the sinks.
-const STDERR: usize = 1;
+pub(crate) const STDERR: usize = 1;
 
 /// A running pod.
 pub(crate) struct Supervisor {
@@ -31,6 +32,7 @@ pub(crate) struct Supervisor {
     pub(crate) additions: Additions,
     pub(crate) signals: SignalFd,
     pub(crate) sinks: [Sink; 2],
+    pub(crate) log: Log,
     pub(crate) status: StatusDirectory,
     /// Where entrypoints ask for changes.
     pub(crate) control: Option<Control>,
@@ -61,6 +63,7 @@ impl Supervisor {
                 Sink::new(own(rustix::stdio::stdout()).context("open", "standard output")?),
                 Sink::new(own(rustix::stdio::stderr()).context("open", "standard error")?),
             ],
+            log: Log::new(&plan.log, &plan.hostname),
             status: StatusDirectory::open()?,
             control: None,
             relay: None,
@@ -113,7 +116,10 @@ impl Supervisor {
             match polled {
                 Polled::Signals => self.read_signals(),
                 Polled::Sink(n) => self.sinks[n].pump(),
-                Polled::Source(app, stream) => self.apps[app].pump(stream, &mut self.sinks[stream]),
+                Polled::Source(app, stream) => {
+                    self.apps[app].pump(stream, &mut self.sinks[stream], &mut self.log);
+                }
+                Polled::Logged(app, part) => self.apps[app].sockets.pump(part, &mut self.log),
                 Polled::Channel(app) => self.listen(app),
                 Polled::Attached(app, endpoint, part) => {
                     self.apps[app].attachable.endpoints[endpoint].pump(part, flags);
@@ -126,6 +132,7 @@ impl Supervisor {
         self.pump_relay(relay);
         for app in &mut self.apps {
             app.attachable.sweep();
+            app.sockets.sweep();
         }
         // Last, since it changes the list of apps.
         if asked {

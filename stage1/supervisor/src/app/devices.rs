@@ -21,12 +21,13 @@ const NODES: [(&str, u32, u32); 7] = [
 ];
 const TUN: (u32, u32) = (10, 200);
 
-const LINKS: [(&str, &str); 5] = [
+const LINKS: [(&str, &str); 6] = [
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
     ("stdout", "/proc/self/fd/1"),
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
+    ("log", "/run/systemd/journal/dev-log"),
 ];
 
 /// Mounts `/dev` in `root`. `stage1` is where the pod's shared memory is found.

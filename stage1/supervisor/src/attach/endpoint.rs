@@ -219,16 +219,18 @@ fn welcome(clients: &mut Vec<Client>, listener: &OwnedFd, position: u64) {
     }
 }
 
-/// A socket in the working directory that only root can connect to.
-pub(crate) fn listener_of(kind: SocketType, name: &str) -> Result<OwnedFd, Errno> {
+/// A socket of that name, which those can connect to whom its mode lets write.
+pub(crate) fn listener_of(kind: SocketType, name: &str, mode: u32) -> Result<OwnedFd, Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, kind, flags, None)?;
-    rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(0o600))?;
+    rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(mode))?;
     bind(&socket, &SocketAddrUnix::new(name)?)?;
-    listen(&socket, BACKLOG)?;
+    if kind != SocketType::DGRAM {
+        listen(&socket, BACKLOG)?;
+    }
     Ok(socket)
 }
 
 fn listener(name: &str) -> Result<OwnedFd, Errno> {
-    listener_of(SocketType::STREAM, name)
+    listener_of(SocketType::STREAM, name, 0o600)
 }

@@ -1,0 +1,449 @@
+//! One journal file, being written.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FallocateFlags, Mode, OFlags, fallocate, ftruncate, openat};
+use sandbox::filemap::FileMap;
+
+use crate::Error;
+use crate::format::{self, aligned, header, kind, object};
+use crate::hash;
+
+/// Disk space is taken in steps of this many bytes.
+const STEP: u64 = 256 * 1024;
+/// Fields whose objects are remembered: those that come with every entry.
+const REMEMBERED: usize = 128;
+const FIELD_BUCKETS: u64 = 333;
+/// Array of entries: the first one's and the longest one's number of items.
+const ARRAY_MIN: u64 = 4;
+const ARRAY_MAX: u64 = 1 << 16;
+
+/// What an entry has beside its fields.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp {
+    pub(crate) seqnum: u64,
+    /// Microseconds since 1970.
+    pub(crate) realtime: u64,
+    /// Microseconds since the boot.
+    pub(crate) monotonic: u64,
+}
+
+/// Whose file it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ids {
+    pub(crate) file: [u8; 16],
+    pub(crate) machine: [u8; 16],
+    pub(crate) boot: [u8; 16],
+    pub(crate) seqnum: [u8; 16],
+}
+
+/// A file that entries are appended to.
+#[derive(Debug)]
+pub(crate) struct JournalFile {
+    file: File,
+    path: PathBuf,
+    map: FileMap,
+    ids: Ids,
+    /// Bytes it may have.
+    limit: u64,
+    /// Bytes it has.
+    size: u64,
+    /// Where the next object goes.
+    end: u64,
+    n_objects: u64,
+    data_table: Table,
+    field_table: Table,
+    n_entries: u64,
+    entries: ArrayTail,
+    known: HashMap<Vec<u8>, Known>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Table {
+    /// Of its items.
+    offset: u64,
+    buckets: u64,
+}
+
+/// The end of a chain of entry arrays.
+#[derive(Debug, Clone, Copy, Default)]
+struct ArrayTail {
+    offset: u64,
+    used: u64,
+    capacity: u64,
+}
+
+/// A data object that comes with every entry.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    offset: u64,
+    hash: u64,
+    n_entries: u64,
+    tail: ArrayTail,
+}
+
+impl JournalFile {
+    /// Makes a new file of at most `limit` bytes.
+    pub(crate) fn create(path: &Path, limit: u64, ids: Ids) -> Result<Self, Error> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = openat(CWD, path, flags, Mode::from_raw_mode(0o640))
+            .map_err(Error::io("create", path))?;
+        let map = FileMap::new(&file, limit).map_err(Error::io("map", path))?;
+        // As journald sizes it, for entries of the usual length, three quarters full.
+        let buckets = (limit * 4 / 768 / 3).max(2047);
+        let mut this = Self {
+            file: file.into(),
+            path: path.to_owned(),
+            map,
+            ids,
+            limit,
+            size: 0,
+            end: header::SIZE,
+            n_objects: 0,
+            data_table: Table { offset: 0, buckets },
+            field_table: Table {
+                offset: 0,
+                buckets: FIELD_BUCKETS,
+            },
+            n_entries: 0,
+            entries: ArrayTail::default(),
+            known: HashMap::new(),
+        };
+        match this.format() {
+            Ok(()) => Ok(this),
+            Err(error) => {
+                // Half a file is none; the failure to remove it would change nothing.
+                let _ = std::fs::remove_file(path);
+                Err(error)
+            }
+        }
+    }
+
+    fn format(&mut self) -> Result<(), Error> {
+        self.grow(header::SIZE)?;
+        self.put(0, &format::SIGNATURE);
+        self.put(header::INCOMPATIBLE, &format::KEYED_HASH.to_le_bytes());
+        self.put(header::FILE_ID, &self.ids.file.clone());
+        self.put(header::MACHINE_ID, &self.ids.machine.clone());
+        self.put(header::TAIL_BOOT_ID, &self.ids.boot.clone());
+        self.put(header::SEQNUM_ID, &self.ids.seqnum.clone());
+        self.put64(header::HEADER_SIZE, header::SIZE);
+        for (kind, at, size_at, field) in [
+            (
+                kind::FIELD_TABLE,
+                header::FIELD_TABLE,
+                header::FIELD_TABLE_SIZE,
+                true,
+            ),
+            (
+                kind::DATA_TABLE,
+                header::DATA_TABLE,
+                header::DATA_TABLE_SIZE,
+                false,
+            ),
+        ] {
+            let table = if field {
+                self.field_table
+            } else {
+                self.data_table
+            };
+            let bytes = table.buckets * 16;
+            let offset = self.allocate(kind, object::HEADER + bytes)? + object::HEADER;
+            self.put64(at, offset);
+            self.put64(size_at, bytes);
+            let table = if field {
+                &mut self.field_table
+            } else {
+                &mut self.data_table
+            };
+            table.offset = offset;
+        }
+        self.put(header::STATE, &[format::ONLINE]);
+        Ok(())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn set_path(&mut self, path: PathBuf) {
+        self.path = path;
+    }
+
+    /// Bytes that it takes on disk.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Lets go of memory.
+    pub(crate) fn rest(&self) {
+        self.map.rest();
+    }
+
+    /// Appends an entry of fields `NAME=value`.
+    ///
+    /// # Errors
+    /// [`Error::Full`], after which no other entry is there or half there; the disk's.
+    pub(crate) fn append(&mut self, stamp: Stamp, fields: &[&[u8]]) -> Result<(), Error> {
+        let mut items = Vec::with_capacity(fields.len());
+        let mut xor = 0;
+        for field in fields {
+            let (offset, hash) = self.data(field)?;
+            xor ^= hash::jenkins(field);
+            items.push((offset, hash, *field));
+        }
+        items.sort_unstable_by_key(|item| item.0);
+        items.dedup_by_key(|item| item.0);
+        let entry = self.entry(stamp, xor, &items)?;
+        self.entries = self.link(header::ENTRY_ARRAY, self.entries, entry)?;
+        for (data, _, field) in &items {
+            self.refer(*data, entry, field)?;
+        }
+        self.count(stamp);
+        Ok(())
+    }
+
+    fn entry(&mut self, stamp: Stamp, xor: u64, items: &[(u64, u64, &[u8])]) -> Result<u64, Error> {
+        let size = object::ENTRY_ITEMS + object::ENTRY_ITEM_SIZE * items.len() as u64;
+        let entry = self.allocate(kind::ENTRY, size)?;
+        let boot = self.ids.boot;
+        self.put64(entry + object::ENTRY_SEQNUM, stamp.seqnum);
+        self.put64(entry + object::ENTRY_REALTIME, stamp.realtime);
+        self.put64(entry + object::ENTRY_MONOTONIC, stamp.monotonic);
+        self.put(entry + object::ENTRY_BOOT_ID, &boot);
+        self.put64(entry + object::ENTRY_XOR_HASH, xor);
+        let mut at = entry + object::ENTRY_ITEMS;
+        for (data, hash, _) in items {
+            self.put64(at, *data);
+            self.put64(at + 8, *hash);
+            at += object::ENTRY_ITEM_SIZE;
+        }
+        Ok(entry)
+    }
+
+    /// The numbers of the header, last: a reader sees whole entries.
+    fn count(&mut self, stamp: Stamp) {
+        if self.n_entries == 0 {
+            self.put64(header::HEAD_SEQNUM, stamp.seqnum);
+            self.put64(header::HEAD_REALTIME, stamp.realtime);
+        }
+        self.put64(header::TAIL_SEQNUM, stamp.seqnum);
+        self.put64(header::TAIL_REALTIME, stamp.realtime);
+        self.put64(header::TAIL_MONOTONIC, stamp.monotonic);
+        self.n_entries += 1;
+        self.put64(header::N_ENTRIES, self.n_entries);
+    }
+
+    /// The data object of a field, made if it is not there: offset and hash.
+    fn data(&mut self, field: &[u8]) -> Result<(u64, u64), Error> {
+        if let Some(known) = self.known.get(field) {
+            return Ok((known.offset, known.hash));
+        }
+        let hash = hash::keyed(&self.ids.file, field);
+        let table = self.data_table;
+        if let Some(offset) = self.find(table, hash, field, object::DATA_PAYLOAD) {
+            return Ok((offset, hash));
+        }
+        let name_end = field.iter().position(|&b| b == b'=').unwrap_or(field.len());
+        let name = self.field(&field[..name_end])?;
+        let offset = self.add(table, hash, kind::DATA, field, object::DATA_PAYLOAD)?;
+        self.increment(header::N_DATA);
+        let first = self.get64(name + object::FIELD_HEAD_DATA);
+        self.put64(offset + object::DATA_NEXT_FIELD, first);
+        self.put64(name + object::FIELD_HEAD_DATA, offset);
+        Ok((offset, hash))
+    }
+
+    fn field(&mut self, name: &[u8]) -> Result<u64, Error> {
+        let hash = hash::keyed(&self.ids.file, name);
+        let table = self.field_table;
+        if let Some(offset) = self.find(table, hash, name, object::FIELD_PAYLOAD) {
+            return Ok(offset);
+        }
+        let offset = self.add(table, hash, kind::FIELD, name, object::FIELD_PAYLOAD)?;
+        self.increment(header::N_FIELDS);
+        Ok(offset)
+    }
+
+    fn find(&self, table: Table, hash: u64, payload: &[u8], at: u64) -> Option<u64> {
+        let mut next = self.get64(table.offset + hash % table.buckets * 16);
+        let mut there = vec![0; payload.len()];
+        while next != 0 {
+            let same = self.get64(next + object::HASH) == hash
+                && self.get64(next + object::SIZE) == at + payload.len() as u64
+                && self.map.get(next + at, &mut there)
+                && there == payload;
+            if same {
+                return Some(next);
+            }
+            next = self.get64(next + object::NEXT_HASH);
+        }
+        None
+    }
+
+    /// A new object at the end of its bucket.
+    fn add(
+        &mut self,
+        table: Table,
+        hash: u64,
+        kind: u8,
+        payload: &[u8],
+        at: u64,
+    ) -> Result<u64, Error> {
+        let offset = self.allocate(kind, at + payload.len() as u64)?;
+        self.put64(offset + object::HASH, hash);
+        self.put(offset + at, payload);
+        let bucket = table.offset + hash % table.buckets * 16;
+        match self.get64(bucket + 8) {
+            0 => self.put64(bucket, offset),
+            tail => self.put64(tail + object::NEXT_HASH, offset),
+        }
+        self.put64(bucket + 8, offset);
+        Ok(offset)
+    }
+
+    /// Notes at a data object that an entry has it.
+    fn refer(&mut self, data: u64, entry: u64, field: &[u8]) -> Result<(), Error> {
+        let known = self.known.get(field).copied();
+        let n_entries = match known {
+            Some(known) => known.n_entries,
+            None => self.get64(data + object::DATA_N_ENTRIES),
+        };
+        let tail = match n_entries {
+            0 => {
+                self.put64(data + object::DATA_ENTRY, entry);
+                ArrayTail::default()
+            }
+            _ => {
+                let first = data + object::DATA_ENTRY_ARRAY;
+                let tail = known.map_or_else(|| self.tail(first, n_entries - 1), |k| k.tail);
+                self.link(first, tail, entry)?
+            }
+        };
+        self.put64(data + object::DATA_N_ENTRIES, n_entries + 1);
+        let again = n_entries == 1;
+        if let Some(known) = self.known.get_mut(field) {
+            known.n_entries += 1;
+            known.tail = tail;
+        } else if again && self.known.len() < REMEMBERED && field.len() < 256 {
+            // What comes twice comes with every entry.
+            let hash = self.get64(data + object::HASH);
+            let known = Known {
+                offset: data,
+                hash,
+                n_entries: n_entries + 1,
+                tail,
+            };
+            self.known.insert(field.to_vec(), known);
+        }
+        Ok(())
+    }
+
+    /// The end of a chain of arrays with that many items.
+    fn tail(&self, first: u64, mut items: u64) -> ArrayTail {
+        let mut tail = ArrayTail::default();
+        let mut next = self.get64(first);
+        while next != 0 {
+            let capacity = (self.get64(next + object::SIZE) - object::ARRAY_ITEMS) / 8;
+            tail = ArrayTail {
+                offset: next,
+                used: items.min(capacity),
+                capacity,
+            };
+            items -= tail.used;
+            next = self.get64(next + object::ARRAY_NEXT);
+        }
+        tail
+    }
+
+    /// Appends an item to a chain of arrays whose first is named at `first`.
+    fn link(&mut self, first: u64, mut tail: ArrayTail, item: u64) -> Result<ArrayTail, Error> {
+        if tail.used == tail.capacity {
+            let capacity = (tail.capacity * 2).clamp(ARRAY_MIN, ARRAY_MAX);
+            let size = object::ARRAY_ITEMS + 8 * capacity;
+            let offset = self.allocate(kind::ENTRY_ARRAY, size)?;
+            self.increment(header::N_ENTRY_ARRAYS);
+            match tail.offset {
+                0 => self.put64(first, offset),
+                last => self.put64(last + object::ARRAY_NEXT, offset),
+            }
+            tail = ArrayTail {
+                offset,
+                used: 0,
+                capacity,
+            };
+        }
+        self.put64(tail.offset + object::ARRAY_ITEMS + 8 * tail.used, item);
+        tail.used += 1;
+        Ok(tail)
+    }
+
+    /// Room for an object; its header is written, the rest is zero.
+    fn allocate(&mut self, kind: u8, size: u64) -> Result<u64, Error> {
+        let offset = self.end;
+        let end = offset + aligned(size);
+        self.grow(end)?;
+        self.put(offset, &[kind]);
+        self.put64(offset + object::SIZE, size);
+        self.end = end;
+        self.n_objects += 1;
+        self.put64(header::TAIL_OBJECT, offset);
+        self.put64(header::N_OBJECTS, self.n_objects);
+        Ok(offset)
+    }
+
+    /// Makes sure that the file has disk space up to `end`: a write into a map of a file without it
+    /// would be this process's death.
+    fn grow(&mut self, end: u64) -> Result<(), Error> {
+        if end <= self.size {
+            return Ok(());
+        }
+        if end > self.limit {
+            return Err(Error::Full);
+        }
+        let size = end.next_multiple_of(STEP).min(self.limit);
+        let more = size - self.size;
+        fallocate(&self.file, FallocateFlags::empty(), self.size, more)
+            .map_err(Error::io("extend", &self.path))?;
+        self.size = size;
+        self.map.set_valid(size);
+        self.put64(header::ARENA_SIZE, size - header::SIZE);
+        Ok(())
+    }
+
+    /// Ends the file: another one takes what comes next, or nothing comes any more.
+    pub(crate) fn close(mut self, archived: bool) {
+        let state = match archived {
+            true => format::ARCHIVED,
+            false => format::OFFLINE,
+        };
+        self.put64(header::ARENA_SIZE, self.end - header::SIZE);
+        self.put(header::STATE, &[state]);
+        // What is too much of the file only takes room.
+        let _ = ftruncate(&self.file, self.end);
+    }
+
+    /// All offsets come from this file's own bookkeeping, so they are inside it.
+    fn put(&mut self, at: u64, bytes: &[u8]) {
+        let done = self.map.put(at, bytes);
+        debug_assert!(done, "offset {at} is outside the file");
+    }
+
+    fn put64(&mut self, at: u64, number: u64) {
+        self.put(at, &number.to_le_bytes());
+    }
+
+    fn get64(&self, at: u64) -> u64 {
+        let mut bytes = [0; 8];
+        let done = self.map.get(at, &mut bytes);
+        debug_assert!(done, "offset {at} is outside the file");
+        u64::from_le_bytes(bytes)
+    }
+
+    fn increment(&mut self, at: u64) {
+        let number = self.get64(at);
+        self.put64(at, number + 1);
+    }
+}

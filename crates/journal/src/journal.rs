@@ -1,0 +1,177 @@
+//! A directory of journal files: one is written, older ones are kept as long as there is room.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+
+use rustix::rand::{GetRandomFlags, getrandom};
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+use crate::Error;
+use crate::file::{Ids, JournalFile, Stamp};
+
+/// Name of the file that is written.
+const CURRENT: &str = "system.journal";
+
+/// Who writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The pod's machine ID.
+    pub machine: [u8; 16],
+    /// The kernel's boot ID.
+    pub boot: [u8; 16],
+}
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the first file; each further one may have four times as many, up to `file_max`.
+    pub file_min: u64,
+    /// Bytes of the largest file.
+    pub file_max: u64,
+    /// Bytes of all files together.
+    pub total: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            file_min: 8 << 20,
+            file_max: 128 << 20,
+            total: 4 << 30,
+        }
+    }
+}
+
+/// A journal that is written. Files appear with the first entry.
+#[derive(Debug)]
+pub struct Journal {
+    dir: PathBuf,
+    identity: Identity,
+    limits: Limits,
+    seqnum_id: [u8; 16],
+    seqnum: u64,
+    file_limit: u64,
+    current: Option<JournalFile>,
+    archived: VecDeque<(PathBuf, u64)>,
+    last: (u64, u64),
+}
+
+impl Journal {
+    /// A journal in a directory, which is made when it is needed.
+    pub fn new(dir: impl Into<PathBuf>, identity: Identity, limits: Limits) -> Self {
+        Self {
+            dir: dir.into(),
+            identity,
+            limits,
+            seqnum_id: [0; 16],
+            seqnum: 0,
+            file_limit: limits.file_min,
+            current: None,
+            archived: VecDeque::new(),
+            last: (0, 0),
+        }
+    }
+
+    /// Appends an entry of fields `NAME=value`, at this time.
+    ///
+    /// # Errors
+    /// The disk's. The entry is lost then; the next may find room.
+    pub fn append(&mut self, fields: &[&[u8]]) -> Result<(), Error> {
+        self.seqnum += 1;
+        let stamp = Stamp {
+            seqnum: self.seqnum,
+            realtime: micros(clock_gettime(ClockId::Realtime)),
+            monotonic: micros(clock_gettime(ClockId::Monotonic)),
+        };
+        self.last = (stamp.seqnum, stamp.realtime);
+        // An entry that does not even fit into a file of its own is the disk's affair.
+        match self.file()?.append(stamp, fields) {
+            Err(Error::Full) => {
+                self.rotate()?;
+                self.file()?.append(stamp, fields)
+            }
+            other => other,
+        }
+    }
+
+    fn file(&mut self) -> Result<&mut JournalFile, Error> {
+        if self.current.is_none() {
+            let file = self.create()?;
+            self.current = Some(file);
+        }
+        self.current.as_mut().ok_or(Error::Full)
+    }
+
+    fn create(&mut self) -> Result<JournalFile, Error> {
+        std::fs::create_dir_all(&self.dir).map_err(|error| {
+            let errno = rustix::io::Errno::from_io_error(&error);
+            Error::io("create", &self.dir)(errno.unwrap_or(rustix::io::Errno::IO))
+        })?;
+        let file_id = random(&self.dir)?;
+        if self.seqnum_id == [0; 16] {
+            self.seqnum_id = file_id;
+        }
+        let ids = Ids {
+            file: file_id,
+            machine: self.identity.machine,
+            boot: self.identity.boot,
+            seqnum: self.seqnum_id,
+        };
+        let path = self.dir.join(CURRENT);
+        JournalFile::create(&path, self.file_limit, ids)
+    }
+
+    /// Sets the file aside and makes room for the next one.
+    fn rotate(&mut self) -> Result<(), Error> {
+        let Some(mut file) = self.current.take() else {
+            return Ok(());
+        };
+        let id: String = self.seqnum_id.iter().map(|b| format!("{b:02x}")).collect();
+        let (seqnum, realtime) = self.last;
+        let name = format!("system@{id}-{seqnum:016x}-{realtime:016x}.journal");
+        let path = self.dir.join(name);
+        rustix::fs::rename(file.path(), &path).map_err(Error::io("rename", file.path()))?;
+        file.set_path(path.clone());
+        self.archived.push_back((path, file.size()));
+        file.close(true);
+        self.file_limit = (self.file_limit * 4).min(self.limits.file_max);
+        let mut total: u64 = self.archived.iter().map(|(_, size)| size).sum();
+        while total + self.file_limit > self.limits.total {
+            let Some((oldest, size)) = self.archived.pop_front() else {
+                break;
+            };
+            // One that cannot be removed was removed by somebody else.
+            let _ = std::fs::remove_file(oldest);
+            total -= size;
+        }
+        Ok(())
+    }
+
+    /// Lets go of memory until the next entry.
+    pub fn rest(&self) {
+        if let Some(file) = &self.current {
+            file.rest();
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if let Some(file) = self.current.take() {
+            file.close(false);
+        }
+    }
+}
+
+fn micros(time: Timespec) -> u64 {
+    time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
+}
+
+fn random(dir: &std::path::Path) -> Result<[u8; 16], Error> {
+    let mut id = [0; 16];
+    getrandom(&mut id, GetRandomFlags::empty()).map_err(Error::io("make an ID for", dir))?;
+    // Of the form that 128-bit IDs have (sd-id128): a random UUID.
+    id[6] = id[6] & 0x0f | 0x40;
+    id[8] = id[8] & 0x3f | 0x80;
+    Ok(id)
+}

@@ -1,0 +1,242 @@
+//! The sockets by which an app reaches the journal: `/run/systemd/journal/{dev-log,socket,stdout}`.
+//! Every app has its own three, so that whose message it is needs no asking.
+
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, accept_with,
+    recvmsg,
+};
+use sandbox::{Context, Error};
+
+use super::{Log, Origin, native, syslog};
+use crate::attach::listener_of;
+
+/// Longest message; journald's senders put longer ones into files.
+const MESSAGE_MAX: usize = 256 * 1024;
+/// Longest message in a file.
+const FILE_MAX: u64 = 64 << 20;
+/// Longest line of a stream.
+const LINE_MAX: usize = 48 * 1024;
+/// More streams of one app are turned away.
+const STREAMS_MAX: usize = 64;
+/// Lines before the first one of a stream's text.
+const HEAD_LINES: usize = 7;
+
+/// An app's sockets.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    app: String,
+    native: OwnedFd,
+    syslog: OwnedFd,
+    stdout: OwnedFd,
+    streams: Vec<Stream>,
+}
+
+/// Somebody who connected to `stdout`.
+#[derive(Debug)]
+struct Stream {
+    socket: OwnedFd,
+    /// What it said of itself, as far as it did.
+    head: Vec<Vec<u8>>,
+    origin: Origin,
+    partial: Vec<u8>,
+    gone: bool,
+}
+
+/// One of the descriptors.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Part {
+    Native,
+    Syslog,
+    Stdout,
+    Stream(usize),
+}
+
+impl Sockets {
+    /// Makes the sockets of an app, in the directory that it will see.
+    pub(crate) fn open(app: &str) -> Result<Self, Error> {
+        let dir = Path::new("/").join(stage1_abi::path::journal(app));
+        let made = dir.ancestors().take(3).collect::<Vec<_>>();
+        for part in made.into_iter().rev() {
+            match mkdirat(CWD, part, Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno).context("make directory", part.display()),
+            }
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = openat(CWD, &dir, flags, Mode::empty()).context("open", dir.display())?;
+        // Sockets are bound by a name of any length only in the working directory.
+        rustix::process::fchdir(&open).context("enter", dir.display())?;
+        let sockets = Self::bind(app).context("open the journal's sockets of app", app);
+        rustix::process::chdir("/").context("enter", "/")?;
+        sockets
+    }
+
+    fn bind(app: &str) -> Result<Self, Errno> {
+        let socket = |kind, name| {
+            // One of an earlier start is in the way.
+            let _ = rustix::fs::unlink(name);
+            listener_of(kind, name, 0o666)
+        };
+        Ok(Self {
+            app: app.to_owned(),
+            native: socket(SocketType::DGRAM, "socket")?,
+            syslog: socket(SocketType::DGRAM, "dev-log")?,
+            stdout: socket(SocketType::STREAM, "stdout")?,
+            streams: Vec::new(),
+        })
+    }
+
+    /// Calls `add` with everything to poll for input.
+    pub(crate) fn poll<'a>(&'a self, mut add: impl FnMut(BorrowedFd<'a>, Part)) {
+        add(self.native.as_fd(), Part::Native);
+        add(self.syslog.as_fd(), Part::Syslog);
+        add(self.stdout.as_fd(), Part::Stdout);
+        for (n, stream) in self.streams.iter().enumerate() {
+            add(stream.socket.as_fd(), Part::Stream(n));
+        }
+    }
+
+    /// Reads what has come.
+    pub(crate) fn pump(&mut self, part: Part, log: &mut Log) {
+        match part {
+            Part::Native => self.read_native(log),
+            Part::Syslog => self.read_syslog(log),
+            Part::Stdout => self.accept(),
+            Part::Stream(n) => {
+                if let Some(stream) = self.streams.get_mut(n) {
+                    stream.read(&self.app, log);
+                }
+            }
+        }
+    }
+
+    /// Forgets streams that ended. Indices of [`Part::Stream`] are void afterwards.
+    pub(crate) fn sweep(&mut self) {
+        self.streams.retain(|stream| !stream.gone);
+    }
+
+    fn read_native(&mut self, log: &mut Log) {
+        let origin = Origin::app(&self.app, "journal");
+        while let Ok((message, file)) = receive(&self.native) {
+            let message = match file {
+                Some(file) => match read_file(file) {
+                    Some(text) => text,
+                    None => continue,
+                },
+                None => message,
+            };
+            entry(log, &origin, &native::fields(&message));
+        }
+    }
+
+    fn read_syslog(&mut self, log: &mut Log) {
+        let origin = Origin::app(&self.app, "syslog");
+        while let Ok((message, _)) = receive(&self.syslog) {
+            entry(log, &origin, &syslog::fields(&message));
+        }
+    }
+
+    fn accept(&mut self) {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        while let Ok(socket) = accept_with(&self.stdout, flags) {
+            if self.streams.len() < STREAMS_MAX {
+                self.streams.push(Stream {
+                    socket,
+                    head: Vec::new(),
+                    origin: Origin::app(&self.app, "stdout"),
+                    partial: Vec::new(),
+                    gone: false,
+                });
+            }
+        }
+    }
+}
+
+impl Stream {
+    fn read(&mut self, app: &str, log: &mut Log) {
+        let mut buffer = [0; 16 * 1024];
+        match rustix::io::read(&self.socket, &mut buffer) {
+            Ok(n @ 1..) => self.partial.extend_from_slice(&buffer[..n]),
+            Err(Errno::AGAIN | Errno::INTR) => return,
+            Ok(_) | Err(_) => {
+                self.gone = true;
+                if !self.partial.is_empty() {
+                    self.partial.push(b'\n');
+                }
+            }
+        }
+        while let Some(end) = self.partial.iter().position(|&b| b == b'\n') {
+            let line: Vec<u8> = self.partial.drain(..=end).take(end).collect();
+            self.line(line, app, log);
+        }
+        if self.partial.len() >= LINE_MAX {
+            let line = std::mem::take(&mut self.partial);
+            self.line(line, app, log);
+        }
+    }
+
+    /// A line of the head: identifier, unit, priority, and switches; or of the text.
+    fn line(&mut self, line: Vec<u8>, app: &str, log: &mut Log) {
+        if self.head.len() < HEAD_LINES {
+            self.head.push(line);
+            if self.head.len() == HEAD_LINES {
+                let name = match self.head[0].as_slice() {
+                    b"" => app.as_bytes(),
+                    name => name,
+                };
+                let field = [b"SYSLOG_IDENTIFIER=", name].concat();
+                self.origin.0.push(field);
+            }
+            return;
+        }
+        log.line(&self.origin, &line);
+    }
+}
+
+/// An entry is one that has a message.
+fn entry(log: &mut Log, origin: &Origin, fields: &[Vec<u8>]) {
+    if fields.iter().any(|field| field.starts_with(b"MESSAGE=")) {
+        let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
+        log.entry(origin, &fields);
+    }
+}
+
+/// The next message, and the file that came with it.
+fn receive(socket: &OwnedFd) -> Result<(Vec<u8>, Option<OwnedFd>), Errno> {
+    let mut bytes = vec![0; MESSAGE_MAX];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let iov = &mut [IoSliceMut::new(&mut bytes)];
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let message = recvmsg(socket, iov, &mut control, flags)?;
+    let mut files = control.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => fds.collect::<Vec<_>>(),
+        _ => Vec::new(),
+    });
+    let file = files.next();
+    bytes.truncate(message.bytes);
+    Ok((bytes, file))
+}
+
+/// The text of a file that an app sent: only what cannot change or block while it is read, that is
+/// a sealed memfd.
+fn read_file(file: OwnedFd) -> Option<Vec<u8>> {
+    use rustix::fs::SealFlags;
+    use std::os::unix::fs::FileExt;
+    let wanted = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    let sealed = rustix::fs::fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(wanted));
+    let size = rustix::fs::fstat(&file).ok()?.st_size as u64;
+    if !sealed || size > FILE_MAX {
+        return None;
+    }
+    let mut text = vec![0; size as usize];
+    std::fs::File::from(file).read_exact_at(&mut text, 0).ok()?;
+    Some(text)
+}
