@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 
 use appc::{Hash, ImageManifest, ImageName};
 use clap::ArgMatches;
-use distribution::{Distribution, Location, Reference};
+use oci::Digest;
+use distribution::{Distribution, Layout, Location, Reference};
+use fetch::OciImage;
 use store::{ImageId, ImportOptions, Store};
 
 use crate::cli::flags::Values;
 use crate::context::Context;
 use crate::failure::{Doing, Failure};
-use crate::signed::{ImageFile, Voucher};
+use crate::signed::{self, ImageFile, Voucher};
 
 /// When an image is fetched although the store may have it (`--pull-policy`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +85,12 @@ impl Images {
             {
                 self.import_file(Path::new(&path), Voucher::Signature(context, signature))
             }
+            Reference::Distribution(Distribution::Layout(_)) if signature.is_some() => Err(
+                Failure::new("--signature is for App Container Images"),
+            ),
+            Reference::Distribution(Distribution::Layout(layout)) => {
+                self.import_layout(context, &layout)
+            }
             _ if signature.is_some() => Err(Failure::new(
                 "--signature is for images that are fetched from files",
             )),
@@ -104,6 +112,12 @@ impl Images {
         };
         match reference {
             Reference::Hash(prefix) => self.by_hash(prefix),
+            Reference::Digest(digest) => {
+                self.by_digest(&Digest::parse(digest).doing("invalid digest")?)
+            }
+            Reference::Distribution(Distribution::Layout(layout)) => {
+                self.by_digest(&self.open_layout(layout)?.digest)
+            }
             Reference::Distribution(Distribution::Appc(name)) => self.named(name),
             Reference::Distribution(Distribution::Docker(_)) => {
                 remote("fetching from Docker registries")
@@ -133,6 +147,21 @@ impl Images {
         Ok(info.id)
     }
 
+    /// Imports an OCI image from disk.
+    fn import_layout(&self, context: &Context, layout: &Layout) -> Result<ImageId, Failure> {
+        signed::needless(context, &layout.to_string())?;
+        let image = self.open_layout(layout)?;
+        let info = image
+            .import(&self.store, options().render, layout.reference.is_none())
+            .doing_with(|| format!("cannot import {layout}"))?;
+        Ok(info.id)
+    }
+
+    fn open_layout(&self, layout: &Layout) -> Result<OciImage<'_>, Failure> {
+        OciImage::open(layout, &self.data_dir.join("cas/tmp"))
+            .doing_with(|| format!("cannot open {layout}"))
+    }
+
     /// Imports an ACI that nobody has to vouch for from a stream.
     pub(crate) fn import(
         &self,
@@ -151,6 +180,13 @@ impl Images {
         self.store
             .resolve(prefix)
             .doing_with(|| format!("cannot find image {prefix:?}"))
+    }
+
+    /// The image whose manifest has this digest.
+    fn by_digest(&self, digest: &Digest) -> Result<ImageId, Failure> {
+        let problem = || format!("cannot find image {digest}");
+        let id = self.store.by_digest(digest).doing_with(problem)?;
+        id.ok_or_else(|| Failure::new(format!("no image {digest} in the store")))
     }
 
     /// The image of a name, perhaps with labels.

@@ -25,6 +25,19 @@ pub(crate) enum Voucher<'a> {
     Signature(&'a Context, Option<&'a str>),
 }
 
+/// Accepts an image without a signature if the user does not want signatures checked.
+pub(crate) fn needless(context: &Context, image: &str) -> Result<(), Failure> {
+    match context.insecure.image {
+        true => {
+            output::note("warning: image signature verification has been disabled");
+            Ok(())
+        }
+        false => Err(Failure::new(format!(
+            "{image} is not signed (--insecure-options=image does without signatures)"
+        ))),
+    }
+}
+
 /// An image file that is read once: what the store reads is what was signed.
 #[derive(Debug)]
 pub(crate) struct ImageFile {

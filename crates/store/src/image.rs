@@ -18,17 +18,22 @@ use crate::{Error, Result, Store};
 pub enum ImageKind {
     /// An App Container Image: one uncompressed archive.
     Aci,
+    /// An OCI or Docker image: manifest, configuration and layers.
+    Oci,
 }
 
 impl ImageKind {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             ImageKind::Aci => "aci",
+            ImageKind::Oci => "oci",
         }
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        (text == "aci").then_some(ImageKind::Aci)
+        [ImageKind::Aci, ImageKind::Oci]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
     }
 }
 
@@ -238,6 +243,7 @@ impl Store {
     /// [`Error::NotFound`] if there is no such image.
     pub fn remove(&self, id: &Hash) -> Result<()> {
         let id = self.require(id)?;
+        let kind = self.kind(&id)?;
         let lock = Lock::exclusive(&self.layout().image_lock(&id))?;
         // The blob first: without it the image is gone, and the rest is litter for a collection.
         for path in [self.layout().blob(&id), self.layout().image_manifest(&id)] {
@@ -251,6 +257,9 @@ impl Store {
         }
         self.index().remove(&id)?;
         lock.remove();
+        if kind == ImageKind::Oci {
+            self.collect_blobs()?;
+        }
         Ok(())
     }
 
