@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use appc::{Hash, ImageManifest, ImageName};
 use clap::ArgMatches;
-use oci::Digest;
 use distribution::{Distribution, Layout, Location, Reference};
 use fetch::OciImage;
+use oci::Digest;
 use store::{ImageId, ImportOptions, Store};
 
 use crate::cli::flags::Values;
@@ -85,9 +85,9 @@ impl Images {
             {
                 self.import_file(Path::new(&path), Voucher::Signature(context, signature))
             }
-            Reference::Distribution(Distribution::Layout(_)) if signature.is_some() => Err(
-                Failure::new("--signature is for App Container Images"),
-            ),
+            Reference::Distribution(Distribution::Layout(_)) if signature.is_some() => {
+                Err(Failure::new("--signature is for App Container Images"))
+            }
             Reference::Distribution(Distribution::Layout(layout)) => {
                 self.import_layout(context, &layout)
             }

@@ -8,6 +8,7 @@ mod dir;
 pub mod fixtures;
 mod gpg;
 mod leftovers;
+pub mod oci;
 mod process;
 mod rkt;
 mod wait;

@@ -19,6 +19,7 @@ mod limits;
 mod list_status;
 mod names;
 mod network;
+mod oci;
 mod output;
 mod real;
 mod rendering;

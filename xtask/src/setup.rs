@@ -24,6 +24,7 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ("test", "/usr/bin/script", "bsdutils"),
     ("test", "/usr/sbin/nft", "nftables"),
     ("test", "/usr/bin/gpg", "gnupg"),
+    ("test", "/usr/bin/skopeo", "skopeo"),
     ("bench", "/usr/bin/openssl", "openssl"),
     ("bench", "/usr/bin/crun", "crun"),
     ("bench", "/usr/sbin/runc", "runc"),

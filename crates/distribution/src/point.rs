@@ -87,7 +87,11 @@ impl Distribution {
             Self::Layout(layout) => {
                 let (kind, text) = (layout.kind, layout.to_string());
                 let rest = &text[kind.scheme().len() + 1..];
-                format!("cimd:{}:v=0:{}", kind.point(), utf8_percent_encode(rest, QUERY))
+                format!(
+                    "cimd:{}:v=0:{}",
+                    kind.point(),
+                    utf8_percent_encode(rest, QUERY)
+                )
             }
         }
     }

@@ -33,7 +33,10 @@ impl Reference {
         if text.starts_with("sha512-") {
             return Ok(Self::Hash(text.to_owned()));
         }
-        if text.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64) {
+        if text
+            .strip_prefix("sha256:")
+            .is_some_and(|hex| hex.len() == 64)
+        {
             return Ok(Self::Digest(text.to_ascii_lowercase()));
         }
         distribution(text, is_file).map(Self::Distribution)

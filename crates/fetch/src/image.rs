@@ -57,7 +57,11 @@ pub(crate) fn from_registry(image: &Docker, original: &str) -> Result<Origin> {
 
 /// The origin of an image in a file or directory, with the name it has there. A name that has a
 /// repository in it is that of a registry's image.
-pub(crate) fn from_file(path: &std::path::Path, name: Option<&str>, original: &str) -> Result<Origin> {
+pub(crate) fn from_file(
+    path: &std::path::Path,
+    name: Option<&str>,
+    original: &str,
+) -> Result<Origin> {
     if let Some(name) = name.filter(|n| n.contains('/'))
         && let Ok(image) = Docker::parse(name)
     {

@@ -160,4 +160,3 @@ fn arch<'a>(arch: &'a str, variant: &str) -> &'a str {
         (other, _) => other,
     }
 }
-

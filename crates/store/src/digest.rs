@@ -89,10 +89,7 @@ pub(crate) fn sha512_of(source: &mut impl std::io::Read) -> std::io::Result<[u8;
     Ok(hash.finish())
 }
 
-fn each_piece(
-    source: &mut impl std::io::Read,
-    mut sink: impl FnMut(&[u8]),
-) -> std::io::Result<()> {
+fn each_piece(source: &mut impl std::io::Read, mut sink: impl FnMut(&[u8])) -> std::io::Result<()> {
     let mut buffer = vec![0; 256 << 10];
     loop {
         match source.read(&mut buffer) {

@@ -53,7 +53,7 @@ impl Layout {
     /// Held shared while blobs of an OCI image arrive that no manifest names yet, and exclusively
     /// while blobs are removed that none names any more.
     pub(crate) fn oci_lock(&self) -> PathBuf {
-        self.cas.join("imagelocks/sha256")
+        self.cas.join("lock")
     }
 
     pub(crate) fn image_manifest(&self, id: &Hash) -> PathBuf {

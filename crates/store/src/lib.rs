@@ -6,7 +6,7 @@
 //! cas/imageManifest/sha512/XX/<id>  its manifest; the file's time is the image's last use
 //! cas/db/index.sqlite                   SQLite: names, times, sizes, addresses; can be lost
 //! cas/tree/<tree ID>/               rendered images
-//! cas/imagelocks, cas/treestorelocks, cas/db/lock, cas/tmp
+//! cas/imagelocks, cas/treestorelocks, cas/db/lock, cas/lock, cas/tmp
 //! ```
 //!
 //! Many processes use a store at once, and each may be killed at any instruction. Files appear

@@ -144,7 +144,9 @@ pub(crate) fn replace_file(temporary: &Path, path: &Path, bytes: &[u8]) -> Resul
         .set_permissions(mode)
         .map_err(Error::io("set the mode of", path))?;
     let Some(name) = &new.name else {
-        return Err(Error::io("create", path)(io::Error::from(ErrorKind::NotFound)));
+        return Err(Error::io("create", path)(io::Error::from(
+            ErrorKind::NotFound,
+        )));
     };
     // What is dropped then has no name any more.
     fs::rename(name, path).map_err(Error::io("create", path))

@@ -84,9 +84,9 @@ impl Tarball {
                 None => break,
             }
         }
-        Err(Error::io("read", self.path.join(name))(
-            io::Error::from(io::ErrorKind::NotFound),
-        ))
+        Err(Error::io("read", self.path.join(name))(io::Error::from(
+            io::ErrorKind::NotFound,
+        )))
     }
 
     /// Reads a part of the file.
@@ -119,7 +119,8 @@ fn decompress(file: File, format: Compression, path: &Path, scratch: &Path) -> R
     let limit = (1 << 30).max(size.saturating_mul(RATIO));
     let limit = limit.min(Limits::default().bytes);
     std::fs::create_dir_all(scratch).map_err(Error::io("create directory", scratch))?;
-    let mut plain = tempfile::tempfile_in(scratch).map_err(Error::io("create a file in", scratch))?;
+    let mut plain =
+        tempfile::tempfile_in(scratch).map_err(Error::io("create a file in", scratch))?;
     let decoder = format.decoder(file).map_err(read)?;
     let copied = io::copy(&mut decoder.take(limit), &mut plain).map_err(read)?;
     if copied == limit {

@@ -54,7 +54,11 @@ pub(super) fn open<'a>(
     let parsed = Config::parse(&config)?;
     let mut parts = HashMap::new();
     let mut layers = Vec::new();
-    for (member, diff) in entry.layers.iter().zip(parsed.diff_ids(entry.layers.len())?) {
+    for (member, diff) in entry
+        .layers
+        .iter()
+        .zip(parsed.diff_ids(entry.layers.len())?)
+    {
         let layer = describe(&tarball, member, diff)?;
         parts.insert(layer.digest.clone(), tarball.find(member)?);
         layers.push(layer);

@@ -22,9 +22,11 @@ impl OciImage<'_> {
         let wanted = image.reference.as_deref();
         match image.kind {
             LayoutKind::Oci => layout::open(Directory::new(path), image, wanted),
-            LayoutKind::OciArchive => {
-                layout::open(Tarball::open(path, scratch, "an OCI archive")?, image, wanted)
-            }
+            LayoutKind::OciArchive => layout::open(
+                Tarball::open(path, scratch, "an OCI archive")?,
+                image,
+                wanted,
+            ),
             LayoutKind::DockerArchive => {
                 let tarball = Tarball::open(path, scratch, "an archive of docker save")?;
                 docker::open(tarball, image, wanted)

@@ -40,6 +40,8 @@ pub(super) struct Diff {
 pub(crate) struct Written {
     /// Directories without an entry: their attributes are those of the layers below.
     pub(crate) implicit: BTreeSet<Vec<u8>>,
+    /// Directories in which something is taken away.
+    pub(crate) hiding: BTreeSet<Vec<u8>>,
     /// The layer can only be written over those below it.
     pub(crate) needs_lower: bool,
 }
@@ -63,7 +65,9 @@ impl Extractor {
 
     /// What was found out so far about the layer being written.
     pub(crate) fn written(&mut self) -> Written {
+        let whiteouts = self.diff.iter().flat_map(|d| &d.whiteouts);
         Written {
+            hiding: whiteouts.map(|w| path::split(w).0.to_vec()).collect(),
             implicit: std::mem::take(self.parents.made()),
             needs_lower: self.diff.as_ref().is_some_and(|d| d.needs_lower),
         }

@@ -69,7 +69,8 @@ pub(crate) fn check<R: BufRead>(archive: &mut Archive<'_, R>, limits: &Limits) -
 
 /// What lies below a storage driver's own directories.
 fn is_aufs(path: &[u8]) -> bool {
-    path.split(|b| *b == b'/').any(|part| part.starts_with(AUFS))
+    path.split(|b| *b == b'/')
+        .any(|part| part.starts_with(AUFS))
 }
 
 fn link_target(entry: &Entry, limits: &Limits) -> Result<Option<Vec<u8>>> {

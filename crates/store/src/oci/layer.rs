@@ -1,5 +1,6 @@
 //! One layer: taken in while it arrives, and unpacked at the same time.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -46,6 +47,7 @@ pub trait BlobSource: Sync {
 struct Unpacked {
     tree: Building,
     implicit: Vec<u8>,
+    hiding: Vec<u8>,
     needs_lower: bool,
 }
 
@@ -249,6 +251,24 @@ pub(super) fn through<T: Send>(
     Ok((sha256(&passed.digest), passed.value))
 }
 
+/// Paths in one file: each with a NUL behind it.
+fn join_paths(paths: &BTreeSet<Vec<u8>>) -> Vec<u8> {
+    let mut joined = Vec::new();
+    for path in paths {
+        joined.extend_from_slice(path);
+        joined.push(0);
+    }
+    joined
+}
+
+/// The same backwards.
+pub(super) fn split_paths(joined: &[u8]) -> BTreeSet<Vec<u8>> {
+    match joined.strip_suffix(&[0]) {
+        Some(joined) => joined.split(|b| *b == 0).map(<[u8]>::to_vec).collect(),
+        None => BTreeSet::new(),
+    }
+}
+
 impl Unpacked {
     fn finish(directory: NewDirectory, mut extractor: Extractor) -> Result<Self> {
         let written = extractor.written();
@@ -258,14 +278,10 @@ impl Unpacked {
             let root = directory.path().join("rootfs");
             clear_tree(&root).map_err(Error::io("remove", &root))?;
         }
-        let mut implicit = Vec::new();
-        for path in &written.implicit {
-            implicit.extend_from_slice(path);
-            implicit.push(0);
-        }
         Ok(Unpacked {
             tree: Building::measure(directory, &digests)?,
-            implicit,
+            implicit: join_paths(&written.implicit),
+            hiding: join_paths(&written.hiding),
             needs_lower: written.needs_lower,
         })
     }
@@ -280,10 +296,10 @@ impl Unpacked {
         let needs: &[u8] = if self.needs_lower { b"yes" } else { b"no" };
         let files = [
             ("implicit", self.implicit.as_slice()),
+            ("hiding", self.hiding.as_slice()),
             ("needs-lower", needs),
         ];
-        self.tree
-            .publish_with(&layout.tree(&layer.tree()), &files)
+        self.tree.publish_with(&layout.tree(&layer.tree()), &files)
     }
 }
 
@@ -392,10 +408,8 @@ impl Partial {
                 .custom_flags(nofollow)
                 .open(&path)
                 .map_err(Error::io("open", &path))?;
-            rustix::io::retry_on_intr(|| {
-                rustix::fs::flock(&file, FlockOperation::LockExclusive)
-            })
-            .map_err(Error::io("lock", &path))?;
+            rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))
+                .map_err(Error::io("lock", &path))?;
             if is_at(&file, &path) {
                 // Whoever shares the store may go on with it; it is not ours if another made it.
                 let mode = fs::Permissions::from_mode(file_mode(path.parent()));
@@ -422,12 +436,11 @@ impl Partial {
     fn append(&self, bytes: &[u8], end: u64) -> io::Result<()> {
         use std::os::unix::fs::FileExt;
         let written = self.file.write_all_at(bytes, end - bytes.len() as u64);
-        written.map_err(|error| {
+        written.inspect_err(|error| {
             let again = error.raw_os_error().map(io::Error::from_raw_os_error);
             if let Ok(mut fault) = self.fault.lock() {
                 *fault = again.or_else(|| Some(io::Error::from(error.kind())));
             }
-            error
         })
     }
 

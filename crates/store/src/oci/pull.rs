@@ -119,12 +119,7 @@ impl Puller<'_> {
     ///
     /// # Errors
     /// A part is missing.
-    pub fn commit(
-        self,
-        manifest: &[u8],
-        appc: &ImageManifest,
-        latest: bool,
-    ) -> Result<ImageInfo> {
+    pub fn commit(self, manifest: &[u8], appc: &ImageManifest, latest: bool) -> Result<ImageInfo> {
         let layout = self.store.layout();
         let parsed = Manifest::parse(manifest)?;
         for part in parsed.blobs() {

@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 
 use appc::Hash;
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, getxattr, mkdirat, openat, openat2, statat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, getxattr, mkdirat, openat, openat2, statat,
+};
 use rustix::io::Errno;
 
-use super::layer::{is_unpacked, unpack};
+use super::layer::{is_unpacked, split_paths, unpack};
 use super::{LayerId, Parts};
 use crate::extract::{OPAQUE, copy_attributes, path::split};
 use crate::temporary::NewDirectory;
@@ -42,10 +44,7 @@ impl Store {
         };
         let manifest = self.manifest_bytes(id)?;
         let place = self.layout().tree(tree);
-        let image = [
-            ("manifest", manifest.as_slice()),
-            ("image", id.as_bytes()),
-        ];
+        let image = [("manifest", manifest.as_slice()), ("image", id.as_bytes())];
         if settled {
             let building = Building::measure(building, &Default::default())?;
             let lowers = self.lower_names(&parts).join("\n");
@@ -119,6 +118,8 @@ struct LayerTree {
     path: PathBuf,
     /// Directories without an entry.
     implicit: BTreeSet<Vec<u8>>,
+    /// Directories in which something is taken away.
+    hiding: BTreeSet<Vec<u8>>,
 }
 
 /// Which layers show themselves at a path.
@@ -169,7 +170,23 @@ impl Stack {
                 None => {}
             }
         }
+        self.cover_whiteouts(top)?;
         Ok(true)
+    }
+
+    /// Overlayfs lists the signs of what is taken away where nothing is: in directories that only
+    /// one layer has. Another one on top makes it look.
+    fn cover_whiteouts(&self, top: &OwnedFd) -> Result<()> {
+        let hiding: BTreeSet<&Vec<u8>> = self.trees.iter().flat_map(|t| &t.hiding).collect();
+        for path in hiding.into_iter().filter(|path| !path.is_empty()) {
+            let cover = || match self.shown(path)?.directories.as_slice() {
+                [only] => self.copy_up(top, path, *only),
+                _ => Ok(()),
+            };
+            let name = String::from_utf8_lossy(path);
+            cover().map_err(Error::io("cover what is taken away in", Path::new(&*name)))?;
+        }
+        Ok(())
     }
 
     /// The highest layer that speaks of a directory.
@@ -252,13 +269,8 @@ impl LayerTree {
         if read("needs-lower")? != b"no" {
             return Ok(None);
         }
-        let implicit = read("implicit")?;
-        let mut implicit: BTreeSet<Vec<u8>> =
-            implicit.split(|b| *b == 0).map(<[u8]>::to_vec).collect();
-        // The root is the empty path, and so is what follows the last NUL.
-        if !read("implicit")?.starts_with(&[0]) {
-            implicit.remove(&Vec::new());
-        }
+        let implicit = split_paths(&read("implicit")?);
+        let hiding = split_paths(&read("hiding")?);
         let path = directory.join("rootfs");
         let root =
             rustix::fs::open(&path, READ, Mode::empty()).map_err(Error::io("open", &path))?;
@@ -266,6 +278,7 @@ impl LayerTree {
             root,
             path,
             implicit,
+            hiding,
         }))
     }
 
