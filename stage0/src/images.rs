@@ -91,6 +91,9 @@ impl Images {
             Reference::Distribution(Distribution::Layout(layout)) => {
                 self.import_layout(context, &layout)
             }
+            Reference::Distribution(Distribution::Docker(image)) if signature.is_none() => {
+                self.from_registry(context, &image, policy)
+            }
             _ if signature.is_some() => Err(Failure::new(
                 "--signature is for images that are fetched from files",
             )),
@@ -119,9 +122,9 @@ impl Images {
                 self.by_digest(&self.open_layout(layout)?.digest)
             }
             Reference::Distribution(Distribution::Appc(name)) => self.named(name),
-            Reference::Distribution(Distribution::Docker(_)) => {
-                remote("fetching from Docker registries")
-            }
+            Reference::Distribution(point @ Distribution::Docker(_)) => self
+                .known(point)?
+                .ok_or_else(|| Failure::new(format!("{point} is not in the store"))),
             Reference::Distribution(Distribution::AciArchive(Location::Url(_))) => {
                 remote("fetching from URLs")
             }
@@ -152,7 +155,7 @@ impl Images {
         signed::needless(context, &layout.to_string())?;
         let image = self.open_layout(layout)?;
         let info = image
-            .import(&self.store, options().render, layout.reference.is_none())
+            .import(&self.store, renders(), layout.reference.is_none())
             .doing_with(|| format!("cannot import {layout}"))?;
         Ok(info.id)
     }
@@ -248,9 +251,13 @@ impl Images {
 }
 
 /// Root's imports are rendered at once: the first run finds the tree there.
+pub(crate) fn renders() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 fn options() -> ImportOptions {
     ImportOptions {
-        render: rustix::process::geteuid().is_root(),
+        render: renders(),
         ..ImportOptions::default()
     }
 }

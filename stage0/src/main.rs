@@ -13,6 +13,7 @@ mod launch;
 mod manifest;
 mod output;
 mod podfiles;
+mod remote;
 mod signed;
 mod stage1;
 

@@ -10,12 +10,15 @@ mod gpg;
 mod leftovers;
 pub mod oci;
 mod process;
+mod registry;
 mod rkt;
+pub mod server;
 mod wait;
 
 pub use aci::{Aci, Compression};
 pub use dir::TempDir;
 pub use gpg::Gpg;
 pub use process::{Output, Running};
+pub use registry::Registry;
 pub use rkt::Rkt;
 pub use wait::{until, until_some};

@@ -280,6 +280,6 @@ fn every_form_of_reference_names_the_image() {
     }
     rkt.run(&["fetch", "cimd:appc:v=7:x"])
         .refused(&["cimd:appc:v=7:x", "version"]);
-    rkt.run(&["fetch", "docker://busybox"])
-        .refused(&["Docker registries"]);
+    rkt.run(&["fetch", "--pull-policy=never", "docker://busybox"])
+        .refused(&["docker://", "not in the store"]);
 }

@@ -22,6 +22,7 @@ mod network;
 mod oci;
 mod output;
 mod real;
+mod registry;
 mod rendering;
 mod stages;
 mod start_errors;

@@ -351,7 +351,7 @@ fn images_share_what_they_share() {
     let mut layout = layout(&rkt);
     let shared = Layer::new().file("shared", 0o644, vec![7; 3 << 20]);
     let shared = shared.compressed(Compression::None);
-    layout.add(&script("true", &[shared.clone()]), "one");
+    layout.add(&script("true", std::slice::from_ref(&shared)), "one");
     let own = Layer::new().file("own", 0o644, "own");
     layout.add(&script("cat /own", &[shared, own]), "two");
     let one = rkt.ok(&["fetch", "--full", &layout.reference("one")]);

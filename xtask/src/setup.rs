@@ -25,6 +25,8 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ("test", "/usr/sbin/nft", "nftables"),
     ("test", "/usr/bin/gpg", "gnupg"),
     ("test", "/usr/bin/skopeo", "skopeo"),
+    ("test", "/usr/bin/docker-registry", "docker-registry"),
+    ("test", "/usr/bin/openssl", "openssl"),
     ("bench", "/usr/bin/openssl", "openssl"),
     ("bench", "/usr/bin/crun", "crun"),
     ("bench", "/usr/sbin/runc", "runc"),

@@ -44,6 +44,61 @@ pub enum Error {
         /// What there is.
         found: Vec<String>,
     },
+    /// A server could not be reached, or broke off.
+    #[error("cannot get {url}: {source}")]
+    Network {
+        /// What was asked for.
+        url: String,
+        /// The cause.
+        source: Box<ureq::Error>,
+    },
+    /// A server does not speak as it should.
+    #[error("cannot get {url}: {reason}")]
+    Http {
+        /// What was asked for.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A server's answer is a refusal.
+    #[error("cannot get {url}: {status} {text}")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The status.
+        status: u16,
+        /// What it means.
+        text: &'static str,
+    },
+    /// Plain HTTP, which was not allowed.
+    #[error("{url} is plain HTTP (--insecure-options=http allows it)")]
+    PlainHttp {
+        /// The URL.
+        url: String,
+    },
+    /// A registry does not let anybody, or this user, have the image.
+    #[error("{registry} does not give {what}: {reason}")]
+    Denied {
+        /// The registry.
+        registry: String,
+        /// What was asked for.
+        what: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A part of the image is not what its digest says.
+    #[error("{url} sends something else than {expected}: {found}")]
+    WrongDigest {
+        /// What was asked for.
+        url: String,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// The configuration of credentials cannot be used.
+    #[error(transparent)]
+    Config(#[from] config::Error),
     /// A document of the image is no good.
     #[error(transparent)]
     Oci(#[from] oci::Error),
@@ -60,6 +115,14 @@ fn listed(names: &[String]) -> String {
 }
 
 impl Error {
+    /// The status of an answer that was a refusal.
+    pub(crate) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
     /// For `map_err`: a failed operation on a path.
     pub(crate) fn io(
         action: &'static str,

@@ -1,12 +1,18 @@
-//! Images from elsewhere: OCI image layouts and archives on disk.
+//! Images from elsewhere: registries, and OCI image layouts and archives on disk.
 #![forbid(unsafe_code)]
 
 mod error;
+mod http;
 mod image;
 mod local;
+mod progress;
+mod registry;
 
 pub use error::Error;
+pub use http::{Client, Insecure};
 pub use image::OciImage;
+pub use progress::{Progress, Quiet};
+pub use registry::{Found, Logins, Repository};
 
 /// What operations of this crate return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

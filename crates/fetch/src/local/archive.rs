@@ -188,7 +188,7 @@ impl Files for Tarball {
 }
 
 impl BlobSource for Tarball {
-    fn open(&self, blob: &Digest, offset: u64) -> Result<Opened, store::Refusal> {
+    fn open(&self, blob: &Digest, offset: u64) -> Result<Opened<'_>, store::Refusal> {
         let (start, size) = self.find(&format!("blobs/sha256/{}", blob.hex()))?;
         let skip = offset.min(size);
         Ok((Box::new(self.part(start + skip, size - skip)), skip))

@@ -146,7 +146,7 @@ struct Saved {
 }
 
 impl BlobSource for Saved {
-    fn open(&self, blob: &Digest, offset: u64) -> Result<Opened, store::Refusal> {
+    fn open(&self, blob: &Digest, offset: u64) -> Result<Opened<'_>, store::Refusal> {
         let (start, size) = self.parts.get(blob).ok_or("the archive does not have it")?;
         let skip = offset.min(*size);
         Ok((Box::new(self.tarball.part(start + skip, size - skip)), skip))

@@ -197,7 +197,7 @@ impl Files for Directory {
 }
 
 impl BlobSource for Directory {
-    fn open(&self, blob: &Digest, offset: u64) -> Result<Opened, store::Refusal> {
+    fn open(&self, blob: &Digest, offset: u64) -> Result<Opened<'_>, store::Refusal> {
         let name = format!("blobs/sha256/{}", blob.hex());
         let mut file = Directory::open(self, &name).map_err(|source| Error::Io {
             action: "read",

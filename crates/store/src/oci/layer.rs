@@ -26,7 +26,7 @@ use crate::tree::{Building, new_root};
 use crate::{Error, Limits, Result};
 
 /// The bytes of a blob, and how far into it they begin.
-pub type Opened = (Box<dyn Read + Send>, u64);
+pub type Opened<'a> = (Box<dyn Read + Send + 'a>, u64);
 
 /// Where the parts of an OCI image come from.
 pub trait BlobSource: Sync {
@@ -35,7 +35,7 @@ pub trait BlobSource: Sync {
     ///
     /// # Errors
     /// Why it cannot be had.
-    fn open(&self, blob: &Digest, offset: u64) -> Result<Opened, Refusal>;
+    fn open(&self, blob: &Digest, offset: u64) -> Result<Opened<'_>, Refusal>;
 
     /// Is told how many bytes of a blob are there by now.
     fn progress(&self, blob: &Digest, bytes: u64, of: u64) {
@@ -144,7 +144,7 @@ fn receive(
         partial.cut()?;
         have = 0;
     }
-    let mut input: Box<dyn Read + Send> = Box::new(io::empty());
+    let mut input: Box<dyn Read + Send + '_> = Box::new(io::empty());
     if have < layer.size {
         let (opened, from) = source.open(&layer.blob, have).map_err(Error::Source)?;
         if from != have {
