@@ -12,6 +12,7 @@ use store::{ImageId, ImportOptions, Store};
 use crate::cli::flags::Values;
 use crate::context::Context;
 use crate::failure::{Doing, Failure};
+use crate::remote::Wanted;
 use crate::signed::{self, ImageFile, Voucher};
 
 /// When an image is fetched although the store may have it (`--pull-policy`).
@@ -79,27 +80,58 @@ impl Images {
         signature: Option<&str>,
     ) -> Result<ImageId, Failure> {
         let problem = || format!("cannot get image {text:?}");
-        match reference(text).doing_with(problem)? {
-            Reference::Distribution(Distribution::AciArchive(Location::File(path)))
-                if policy != PullPolicy::Never =>
-            {
-                self.import_file(Path::new(&path), Voucher::Signature(context, signature))
+        let reference = reference(text).doing_with(problem)?;
+        let unsigned = || match signature {
+            None => Ok(()),
+            Some(_) => Err(Failure::new(
+                "--signature is for App Container Images that are fetched",
+            )),
+        };
+        let find = || match &reference {
+            Reference::Hash(_) | Reference::Digest(_) => {
+                unsigned()?;
+                self.in_store(&reference)
             }
-            Reference::Distribution(Distribution::Layout(_)) if signature.is_some() => {
-                Err(Failure::new("--signature is for App Container Images"))
+            Reference::Distribution(Distribution::AciArchive(Location::File(path))) => {
+                let id =
+                    self.import_file(Path::new(path), Voucher::Signature(context, signature))?;
+                self.complete_as(context, policy, id)
+            }
+            Reference::Distribution(Distribution::AciArchive(Location::Url(url))) => {
+                let wanted = Wanted {
+                    signature,
+                    ..Wanted::default()
+                };
+                let id = self.from_url(context, url, policy, &wanted)?;
+                self.complete_as(context, policy, id)
+            }
+            Reference::Distribution(Distribution::Appc(name)) => {
+                let id = self.from_name(context, name, policy, signature)?;
+                self.complete_as(context, policy, id)
+            }
+            Reference::Distribution(Distribution::Docker(image)) => {
+                unsigned()?;
+                self.from_registry(context, image, policy)
             }
             Reference::Distribution(Distribution::Layout(layout)) => {
-                self.import_layout(context, &layout)
+                unsigned()?;
+                self.import_layout(context, layout)
             }
-            Reference::Distribution(Distribution::Docker(image)) if signature.is_none() => {
-                self.from_registry(context, &image, policy)
-            }
-            _ if signature.is_some() => Err(Failure::new(
-                "--signature is for images that are fetched from files",
-            )),
-            other => self.in_store(&other),
+        };
+        find().doing_with(problem)
+    }
+
+    /// An image with all that it depends on, if the policy lets it be fetched.
+    fn complete_as(
+        &self,
+        context: &Context,
+        policy: PullPolicy,
+        id: ImageId,
+    ) -> Result<ImageId, Failure> {
+        if policy != PullPolicy::Never {
+            self.complete(context, &id)?;
         }
-        .doing_with(problem)
+        Ok(id)
     }
 
     /// An image of the store, by its ID, the beginning of one, or its name.
@@ -108,11 +140,6 @@ impl Images {
     }
 
     fn in_store(&self, reference: &Reference) -> Result<ImageId, Failure> {
-        let remote = |what: &str| {
-            Err(Failure::new(format!(
-                "{what} is not available in this version: fetch the image as a file"
-            )))
-        };
         match reference {
             Reference::Hash(prefix) => self.by_hash(prefix),
             Reference::Digest(digest) => {
@@ -122,12 +149,11 @@ impl Images {
                 self.by_digest(&self.open_layout(layout)?.digest)
             }
             Reference::Distribution(Distribution::Appc(name)) => self.named(name),
-            Reference::Distribution(point @ Distribution::Docker(_)) => self
+            Reference::Distribution(
+                point @ (Distribution::Docker(_) | Distribution::AciArchive(Location::Url(_))),
+            ) => self
                 .known(point)?
                 .ok_or_else(|| Failure::new(format!("{point} is not in the store"))),
-            Reference::Distribution(Distribution::AciArchive(Location::Url(_))) => {
-                remote("fetching from URLs")
-            }
             Reference::Distribution(Distribution::AciArchive(Location::File(path))) => Err(
                 Failure::new(format!("{path:?} is a file, not an image of the store")),
             ),
@@ -192,22 +218,16 @@ impl Images {
         id.ok_or_else(|| Failure::new(format!("no image {digest} in the store")))
     }
 
-    /// The image of a name, perhaps with labels.
-    pub(crate) fn by_name(&self, text: &str) -> Result<ImageId, Failure> {
-        let name = ImageName::parse(text).doing_with(|| format!("cannot find image {text:?}"))?;
-        self.named(&name)
+    fn named(&self, name: &ImageName) -> Result<ImageId, Failure> {
+        self.stored_as(name)?
+            .ok_or_else(|| Failure::new(format!("no image named \"{name}\" in the store")))
     }
 
-    fn named(&self, name: &ImageName) -> Result<ImageId, Failure> {
-        let text = name.to_string();
+    /// The image of a name, if the store has it.
+    pub(crate) fn stored_as(&self, name: &ImageName) -> Result<Option<ImageId>, Failure> {
         self.store
             .find_by_name(&name.name, &name.labels)
-            .doing_with(|| format!("cannot find image {text:?}"))?
-            .ok_or_else(|| {
-                Failure::new(format!(
-                    "no image named {text:?} in the store, and discovery is not available in this version: fetch it as a file"
-                ))
-            })
+            .doing_with(|| format!("cannot find image \"{name}\""))
     }
 
     /// The image of this name and version, if the store has it.

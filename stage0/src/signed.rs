@@ -6,14 +6,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use appc::AcIdentifier;
-use trust::{Hashing, Keystore, Signatures};
+use trust::{Hashing, Keystore, Signatures, Signer};
 
 use crate::context::Context;
 use crate::failure::{Doing, Failure};
 use crate::output;
 
 /// No signature file is larger.
-const LIMIT: u64 = 1 << 20;
+pub(crate) const LIMIT: u64 = 1 << 20;
 
 /// What vouches for an image file.
 #[derive(Debug, Clone, Copy)]
@@ -84,17 +84,22 @@ impl ImageFile {
             return Ok(());
         };
         let signer = hashing.verify(&keystore.keys_for(name)?)?;
-        let mut text = String::from("signature verified:");
-        for user in match signer.user_ids.as_slice() {
-            [] => std::slice::from_ref(&signer.fingerprint),
-            users => users,
-        } {
-            text.push_str("\n  ");
-            text.push_str(user);
-        }
-        output::note(&text);
+        tell(&signer);
         Ok(())
     }
+}
+
+/// Says who signed an image.
+pub(crate) fn tell(signer: &Signer) {
+    let mut text = String::from("signature verified:");
+    for user in match signer.user_ids.as_slice() {
+        [] => std::slice::from_ref(&signer.fingerprint),
+        users => users,
+    } {
+        text.push_str("\n  ");
+        text.push_str(user);
+    }
+    output::note(&text);
 }
 
 impl Read for ImageFile {
@@ -107,7 +112,7 @@ impl Read for ImageFile {
     }
 }
 
-fn read_signature(path: &Path) -> Result<Hashing, Failure> {
+pub(crate) fn read_signature(path: &Path) -> Result<Hashing, Failure> {
     let problem = || {
         format!(
             "cannot use the signature \"{}\" (--signature names another file; --insecure-options=image does without)",

@@ -9,6 +9,7 @@ mod config;
 mod crowd;
 mod environment;
 mod faults;
+mod fetching;
 mod handlers;
 mod identity;
 mod images;

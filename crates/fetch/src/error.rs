@@ -76,6 +76,14 @@ pub enum Error {
         /// The URL.
         url: String,
     },
+    /// Nobody knows where an image is.
+    #[error("cannot discover {name:?}: {reason}")]
+    Discovery {
+        /// The image's name.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
     /// A registry does not let anybody, or this user, have the image.
     #[error("{registry} does not give {what}: {reason}")]
     Denied {

@@ -1,6 +1,8 @@
 //! Images from elsewhere: registries, and OCI image layouts and archives on disk.
 #![forbid(unsafe_code)]
 
+mod discovery;
+mod download;
 mod error;
 mod http;
 mod image;
@@ -8,6 +10,8 @@ mod local;
 mod progress;
 mod registry;
 
+pub use discovery::{Place, read_page};
+pub use download::{Deferrable, Download, Downloader, Watched};
 pub use error::Error;
 pub use http::{Client, Insecure};
 pub use image::OciImage;

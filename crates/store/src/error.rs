@@ -259,7 +259,7 @@ impl Error {
     }
 
     /// Whether the source of the bytes failed, and not what they are: what came so far is good.
-    pub(crate) fn is_source(&self) -> bool {
+    pub fn is_source(&self) -> bool {
         matches!(
             self,
             Error::Source(_) | Error::Stream { .. } | Error::ShortBlob { .. }

@@ -11,14 +11,14 @@ use super::Entry;
 use crate::cli::flags::{Values, switch, text, words};
 use crate::context::Context;
 use crate::failure::{Doing, Failure, Outcome};
-use crate::output;
+use crate::{output, remote};
 
 /// The entry in the table of commands.
 pub(super) const ENTRY: Entry = Entry {
     name: "trust",
     about: "Trust a key for image verification",
     usage: "trust [--prefix=PREFIX] [--insecure-allow-http] [--skip-fingerprint-review] [--root] [PUBKEY ...]",
-    long: "Adds keys to the local keystore for use in verifying signed images.\n\nPUBKEY is a file with a public key, as gpg --export writes it.\nPREFIX scopes keys to an image name prefix; --root trusts them for all images.",
+    long: "Adds keys to the local keystore for use in verifying signed images.\n\nPUBKEY is a file or URL with a public key, as gpg --export writes it. Without one,\nthe keys are discovered where the prefix says.\nPREFIX scopes keys to an image name prefix; --root trusts them for all images.",
     arguments: |command: Command| {
         command.args([
             text("prefix", "", "prefix to limit trust to"),
@@ -58,15 +58,15 @@ fn run(context: &Context, matches: &ArgMatches) -> Outcome {
                 .doing_with(|| format!("invalid value {prefix:?} for --prefix"))?,
         ),
     };
-    if files.is_empty() {
-        return Err(Failure::new(
-            "Error determining key location: --prefix meta discovery is not available in this version, name the file of a public key",
-        ));
-    }
+    let http = matches.is("insecure-allow-http");
+    let files = match &scope {
+        Scope::Prefix(prefix) if files.is_empty() => remote::discover_keys(context, prefix, http)?,
+        _ => files,
+    };
     let keystore = Keystore::new(&context.dirs.system, &context.dirs.local);
     let review = !matches.is("skip-fingerprint-review");
     super::each(files, |file| {
-        for key in read(file)? {
+        for key in read(context, file, http)? {
             trust_key(&keystore, &key, &scope, file, review)?;
         }
         Ok(())
@@ -74,14 +74,13 @@ fn run(context: &Context, matches: &ArgMatches) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read(location: &str) -> Result<Vec<Key>, Failure> {
+fn read(context: &Context, location: &str, http: bool) -> Result<Vec<Key>, Failure> {
+    let problem = || format!("error accessing the key {location:?}");
     if location.starts_with("http://") || location.starts_with("https://") {
-        return Err(Failure::new(format!(
-            "cannot fetch {location:?}: fetching keys from URLs is not available in this version"
-        )));
+        let bytes = remote::fetch_keys(context, location, http)?;
+        return Key::parse_all(&bytes).doing_with(problem);
     }
     let path = location.strip_prefix("file://").unwrap_or(location);
-    let problem = || format!("error accessing the key {location:?}");
     let mut bytes = Vec::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(LIMIT).read_to_end(&mut bytes))

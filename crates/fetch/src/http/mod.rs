@@ -1,6 +1,7 @@
 //! HTTP, as far as fetching needs it: GET and POST, redirects that take no credentials along to
 //! another host, certificates of the machine, proxies of the environment.
 
+mod auth;
 mod headers;
 mod resolve;
 mod tls;
@@ -15,8 +16,9 @@ use ureq::http::{self, StatusCode};
 
 use crate::{Error, Result};
 
+pub(crate) use auth::{Headers, headers as headers_for};
 pub(crate) use headers::{Challenge, max_age};
-pub(crate) use url::{authority, host, is_https, join};
+pub(crate) use url::{authority, is_https, join};
 
 /// Redirects in a row.
 const REDIRECTS: usize = 10;
@@ -100,10 +102,19 @@ impl Client {
 
     /// Asks, and follows redirects.
     pub(crate) fn ask(&self, request: &Request) -> Result<Response> {
+        self.ask_as(request, &|_| Vec::new())
+    }
+
+    /// The same, where every server on the way gets the headers that are its own.
+    pub(crate) fn ask_as(
+        &self,
+        request: &Request,
+        own: &dyn Fn(&str) -> Headers,
+    ) -> Result<Response> {
         let mut url = request.url.clone();
         let mut known = true;
         for _ in 0..=REDIRECTS {
-            let response = self.once(&url, request, known)?;
+            let response = self.once(&url, request, known, own(&url))?;
             let Some(target) = response.redirect() else {
                 return Ok(response);
             };
@@ -124,7 +135,7 @@ impl Client {
         })
     }
 
-    fn once(&self, url: &str, request: &Request, known: bool) -> Result<Response> {
+    fn once(&self, url: &str, request: &Request, known: bool, own: Headers) -> Result<Response> {
         let agent = match is_https(url) {
             true => self.agent(true),
             false if self.insecure.http => self.agent(false),
@@ -140,7 +151,7 @@ impl Client {
         };
         let mut builder = http::Request::builder().uri(url);
         let secrets = request.secrets.iter().filter(|_| known);
-        for (name, value) in request.headers.iter().chain(secrets) {
+        for (name, value) in request.headers.iter().chain(secrets).chain(&own) {
             builder = builder.header(*name, value);
         }
         let answer = match &request.form {

@@ -19,12 +19,6 @@ pub(crate) fn authority(url: &str) -> Option<String> {
     }
 }
 
-/// The host alone.
-pub(crate) fn host(url: &str) -> Option<String> {
-    let uri: Uri = url.parse().ok()?;
-    Some(uri.host()?.to_ascii_lowercase())
-}
-
 /// Where a redirect leads (RFC 3986, section 5, without the rarer forms). None for what is no URL
 /// of HTTP, or one that carries a name and a password.
 pub(crate) fn join(base: &str, target: &str) -> Option<String> {

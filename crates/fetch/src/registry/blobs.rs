@@ -110,12 +110,16 @@ impl Blob<'_> {
             Ok(_) => return Err(broken(&self.digest, &fault)),
             // The next read tries again.
             Err(_) if self.failures < ATTEMPTS => self.body = Box::new(io::empty()),
-            Err(error) => return Err(io::Error::other(error)),
+            Err(error) => return Err(io::Error::new(io::ErrorKind::ConnectionAborted, error)),
         }
         Ok(())
     }
 }
 
 fn broken(digest: &Digest, fault: &io::Error) -> io::Error {
-    io::Error::other(format!("the connection for {digest} broke off: {fault}"))
+    // A kind that no decoder takes for one of its own.
+    io::Error::new(
+        io::ErrorKind::ConnectionAborted,
+        format!("the connection for {digest} broke off: {fault}"),
+    )
 }

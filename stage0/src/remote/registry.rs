@@ -1,27 +1,18 @@
-//! Images from elsewhere, as the command line asks for them.
+//! Images of registries.
 
-use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use config::{Credentials, Login};
 use distribution::{Distribution, Docker};
-use fetch::{Client, Found, Insecure, Repository};
+use fetch::{Found, Repository};
 use store::{ImageId, Remote};
+
+use super::Net;
 
 use crate::context::Context;
 use crate::failure::{Doing, Failure};
 use crate::images::{Images, PullPolicy, renders};
 use crate::output;
-use crate::output::progress::Bars;
 use crate::signed;
-
-/// A client that allows what the user allows.
-pub(crate) fn client(context: &Context) -> Client {
-    Client::new(Insecure {
-        http: context.insecure.http,
-        tls: context.insecure.tls,
-    })
-}
 
 impl Images {
     /// An image of a registry (page "Image Fetching Behavior").
@@ -42,10 +33,9 @@ impl Images {
         }
         signed::needless(context, &point.to_string())?;
         output::note(&format!("fetching image from {point}"));
-        let (client, bars) = (client(context), Bars::new());
-        let logins = Logins::new(context);
-        let find = |registry: &str| logins.find(registry);
-        let repository = Repository::new(&client, image, &find, &bars);
+        let net = Net::new(context);
+        let find = |registry: &str| net.login(registry);
+        let repository = Repository::new(&net.client, image, &find, &net.bars);
         let found = repository.find(&self.store).doing("cannot fetch it")?;
         let id = match found {
             Found::Stored(id) => id,
@@ -78,34 +68,5 @@ impl Images {
         self.store
             .set_remote(&remote)
             .doing("cannot note where the image came from")
-    }
-}
-
-/// Who the user is to registries: rkt's configuration first, then Docker's. Read when asked for.
-struct Logins<'a> {
-    context: &'a Context,
-    own: OnceLock<Credentials>,
-}
-
-impl<'a> Logins<'a> {
-    fn new(context: &'a Context) -> Self {
-        Self {
-            context,
-            own: OnceLock::new(),
-        }
-    }
-
-    fn find(&self, registry: &str) -> fetch::Result<Option<Login>> {
-        let own = match self.own.get() {
-            Some(own) => own,
-            None => {
-                let loaded = Credentials::load(&self.context.dirs)?;
-                self.own.get_or_init(|| loaded)
-            }
-        };
-        match own.registries.get(registry) {
-            Some(basic) => Ok(Some(Login::Basic(basic.clone()))),
-            None => Ok(Login::from_docker(registry)?),
-        }
     }
 }
