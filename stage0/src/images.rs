@@ -102,16 +102,16 @@ impl Images {
                     signature,
                     ..Wanted::default()
                 };
-                let id = self.from_url(context, url, policy, &wanted)?;
+                let id = self.at_url(context, url, policy, &wanted)?;
                 self.complete_as(context, policy, id)
             }
             Reference::Distribution(Distribution::Appc(name)) => {
-                let id = self.from_name(context, name, policy, signature)?;
+                let id = self.of_name(context, name, policy, signature)?;
                 self.complete_as(context, policy, id)
             }
             Reference::Distribution(Distribution::Docker(image)) => {
                 unsigned()?;
-                self.from_registry(context, image, policy)
+                self.of_registry(context, image, policy)
             }
             Reference::Distribution(Distribution::Layout(layout)) => {
                 unsigned()?;
@@ -178,8 +178,16 @@ impl Images {
 
     /// Imports an OCI image from disk.
     fn import_layout(&self, context: &Context, layout: &Layout) -> Result<ImageId, Failure> {
-        signed::needless(context, &layout.to_string())?;
         let image = self.open_layout(layout)?;
+        let repository = image.origin.repository.as_ref();
+        let repository = repository.map(|(registry, name)| format!("{registry}/{name}"));
+        signed::vouch_oci(
+            context,
+            &layout.to_string(),
+            repository.as_deref(),
+            &image.digests(),
+            &*image.source,
+        )?;
         let info = image
             .import(&self.store, renders(), layout.reference.is_none())
             .doing_with(|| format!("cannot import {layout}"))?;

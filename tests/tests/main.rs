@@ -6,6 +6,7 @@ mod cgroup2;
 mod cli;
 mod collect;
 mod config;
+mod cosign;
 mod crowd;
 mod environment;
 mod faults;

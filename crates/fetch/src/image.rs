@@ -5,7 +5,7 @@ use distribution::Docker;
 use oci::{Digest, Manifest, Origin};
 use store::{BlobSource, ImageInfo, Limits, Store};
 
-use crate::Result;
+use crate::{Result, Signed};
 
 /// An OCI image at its source.
 pub struct OciImage<'a> {
@@ -13,13 +13,21 @@ pub struct OciImage<'a> {
     pub manifest: Vec<u8>,
     /// The manifest's digest.
     pub digest: Digest,
+    /// The digests of the lists that it was found through, the first asked for first.
+    pub lists: Vec<Digest>,
     /// Where it comes from.
     pub origin: Origin,
     /// Where its parts come from.
-    pub source: Box<dyn BlobSource + 'a>,
+    pub source: Box<dyn Signed + 'a>,
 }
 
 impl OciImage<'_> {
+    /// The digests that a signature of the image may be for.
+    pub fn digests(&self) -> Vec<Digest> {
+        let own = std::iter::once(&self.digest);
+        own.chain(&self.lists).cloned().collect()
+    }
+
     /// Takes the image into the store. `render` unpacks its layers while they arrive.
     ///
     /// # Errors
@@ -27,10 +35,14 @@ impl OciImage<'_> {
     pub fn import(&self, store: &Store, render: bool, latest: bool) -> Result<ImageInfo> {
         let puller = store.pull(render, Limits::default())?;
         let manifest = Manifest::parse(&self.manifest)?;
-        let config = puller.config(&manifest, &*self.source)?;
+        let config = puller.config(&manifest, &self.source())?;
         let described = self.described(&manifest, &config)?;
-        puller.layers(&manifest, &config, &*self.source)?;
+        puller.layers(&manifest, &config, &self.source())?;
         Ok(puller.commit(&self.manifest, &described, latest)?)
+    }
+
+    fn source(&self) -> Source<'_> {
+        Source(&*self.source)
     }
 
     fn described(&self, manifest: &Manifest, config: &oci::Config) -> Result<ImageManifest> {
@@ -41,6 +53,19 @@ impl OciImage<'_> {
             &self.digest,
             &self.origin,
         )?)
+    }
+}
+
+/// The image's parts without its signatures.
+struct Source<'a>(&'a dyn Signed);
+
+impl BlobSource for Source<'_> {
+    fn open(&self, blob: &Digest, offset: u64) -> Result<store::Opened<'_>, store::Refusal> {
+        self.0.open(blob, offset)
+    }
+
+    fn progress(&self, blob: &Digest, bytes: u64, of: u64) {
+        self.0.progress(blob, bytes, of);
     }
 }
 

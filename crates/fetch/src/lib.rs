@@ -9,6 +9,7 @@ mod image;
 mod local;
 mod progress;
 mod registry;
+mod signatures;
 
 pub use discovery::{Place, read_page};
 pub use download::{Deferrable, Download, Downloader, Watched};
@@ -17,6 +18,7 @@ pub use http::{Client, Insecure};
 pub use image::OciImage;
 pub use progress::{Progress, Quiet};
 pub use registry::{Found, Logins, Repository};
+pub use signatures::{Signed, SimpleSigning};
 
 /// What operations of this crate return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

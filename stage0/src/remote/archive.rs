@@ -30,7 +30,7 @@ pub(crate) struct Wanted<'a> {
 
 impl Images {
     /// The image at a URL.
-    pub(crate) fn from_url(
+    pub(crate) fn at_url(
         &self,
         context: &Context,
         url: &str,

@@ -12,7 +12,7 @@ use crate::output;
 
 impl Images {
     /// The image of a name.
-    pub(crate) fn from_name(
+    pub(crate) fn of_name(
         &self,
         context: &Context,
         name: &ImageName,

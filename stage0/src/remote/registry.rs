@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use distribution::{Distribution, Docker};
 use fetch::{Found, Repository};
+use oci::Digest;
 use store::{ImageId, Remote};
 
 use super::Net;
@@ -16,7 +17,7 @@ use crate::signed;
 
 impl Images {
     /// An image of a registry (page "Image Fetching Behavior").
-    pub(crate) fn from_registry(
+    pub(crate) fn of_registry(
         &self,
         context: &Context,
         image: &Docker,
@@ -31,15 +32,28 @@ impl Images {
         if policy == PullPolicy::Never {
             return Err(Failure::new(format!("{point} is not in the store")));
         }
-        signed::needless(context, &point.to_string())?;
         output::note(&format!("fetching image from {point}"));
         let net = Net::new(context);
         let find = |registry: &str| net.login(registry);
         let repository = Repository::new(&net.client, image, &find, &net.bars);
         let found = repository.find(&self.store).doing("cannot fetch it")?;
+        let name = format!("{}/{}", image.registry, image.repository);
+        let vouch = |digests: &[Digest]| {
+            signed::vouch_oci(
+                context,
+                &point.to_string(),
+                Some(&name),
+                digests,
+                &repository,
+            )
+        };
         let id = match found {
-            Found::Stored(id) => id,
+            Found::Stored(id, digests) => {
+                vouch(&digests)?;
+                id
+            }
             Found::Image(found) => {
+                vouch(&found.digests())?;
                 let latest = image.tag.as_deref() == Some("latest");
                 let info = found.import(&self.store, renders(), latest);
                 info.doing("cannot fetch it")?.id

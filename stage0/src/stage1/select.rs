@@ -131,7 +131,7 @@ fn default(context: &Context, images: &Images) -> Result<ImageId, Failure> {
 /// The image of a name, from the store or from where it is discovered.
 fn named(context: &Context, images: &Images, name: &str) -> Result<ImageId, Failure> {
     let name = ImageName::parse(name).doing_with(|| format!("invalid image name {name:?}"))?;
-    let id = images.from_name(context, &name, PullPolicy::New, None)?;
+    let id = images.of_name(context, &name, PullPolicy::New, None)?;
     images.complete(context, &id)?;
     Ok(id)
 }

@@ -11,12 +11,14 @@ use serde::Deserialize;
 use store::{BlobSource, Opened};
 
 use crate::image::from_file;
-use crate::{Error, OciImage, Result};
+use crate::{Error, OciImage, Result, Signed, SimpleSigning, signatures};
 
 /// The name of an image in a layout's index.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// Where containerd and others put the whole name.
 const FULL_NAME: &str = "io.containerd.image.name";
+/// How "cosign save" marks signatures in an index.
+const SIGNATURES: &str = "dev.cosignproject.cosign/sigs";
 /// Indexes in indexes.
 const DEPTH: usize = 4;
 
@@ -55,14 +57,30 @@ pub(super) fn open<'a>(
     let Document::Index(index) = Document::parse(&index)? else {
         return Err(not("index.json is not a list of images".to_owned()));
     };
-    let (descriptor, name) = choose(&files, &index, wanted)?;
-    let (manifest, digest) = resolve(&files, descriptor.clone())?;
+    let images = Index {
+        manifests: index
+            .manifests
+            .iter()
+            .filter(|d| !is_signature(d))
+            .cloned()
+            .collect(),
+    };
+    let (descriptor, name) = choose(&files, &images, wanted)?;
+    let (descriptor, name) = (descriptor.clone(), name);
+    let (manifest, digest, lists) = resolve(&files, descriptor)?;
     Ok(OciImage {
         manifest,
         digest,
+        lists,
         origin: from_file(files.path(), name.as_deref(), &image.to_string())?,
-        source: Box::new(files),
+        source: Box::new(Signable { files, index }),
     })
+}
+
+fn is_signature(descriptor: &Descriptor) -> bool {
+    let kind = descriptor.annotations.get("kind").map(String::as_str);
+    let tagged = names(descriptor).any(|n| n.contains("sha256-") && n.ends_with(".sig"));
+    tagged || kind == Some(SIGNATURES)
 }
 
 fn names(descriptor: &Descriptor) -> impl Iterator<Item = &str> {
@@ -121,12 +139,14 @@ fn choose<'i>(
 pub(super) fn resolve(
     source: &impl BlobSource,
     mut descriptor: Descriptor,
-) -> Result<(Vec<u8>, Digest)> {
+) -> Result<(Vec<u8>, Digest, Vec<Digest>)> {
+    let mut lists = Vec::new();
     for _ in 0..DEPTH {
         let bytes = whole(source, &descriptor.digest, oci::MAX_MANIFEST)?;
         match Document::parse(&bytes)? {
-            Document::Manifest(_) => return Ok((bytes, descriptor.digest)),
+            Document::Manifest(_) => return Ok((bytes, descriptor.digest, lists)),
             Document::Index(index) => {
+                lists.push(descriptor.digest);
                 descriptor = index.choose(&Platform::host())?.clone();
             }
         }
@@ -153,6 +173,36 @@ fn whole(source: &impl BlobSource, digest: &Digest, limit: usize) -> Result<Vec<
             found: Some(store::sha256(&bytes)),
         }
         .into()),
+    }
+}
+
+/// A layout, with the signatures that its index may list.
+struct Signable<F> {
+    files: F,
+    index: Index,
+}
+
+impl<F: Files> BlobSource for Signable<F> {
+    fn open(&self, blob: &Digest, offset: u64) -> Result<Opened<'_>, store::Refusal> {
+        self.files.open(blob, offset)
+    }
+}
+
+impl<F: Files> Signed for Signable<F> {
+    fn signatures(&self, digest: &Digest) -> Result<Vec<SimpleSigning>> {
+        let tag = signatures::tag(digest);
+        // By their tag, or as "cosign save" marks them.
+        let marked = |d: &&Descriptor| {
+            let tagged = names(d).any(|n| n == tag || n.ends_with(&format!(":{tag}")));
+            tagged || (is_signature(d) && names(d).next().is_none())
+        };
+        let mut found = Vec::new();
+        for descriptor in self.index.manifests.iter().filter(marked) {
+            let manifest = whole(&self.files, &descriptor.digest, oci::MAX_MANIFEST)?;
+            let payload = |d: &Descriptor| whole(&self.files, &d.digest, signatures::PAYLOAD);
+            found.extend(signatures::read(&manifest, payload)?);
+        }
+        Ok(found)
     }
 }
 

@@ -9,7 +9,7 @@ use oci::{Descriptor, Digest, Document, Platform, media};
 use store::{BlobSource, Opened, Store};
 
 use crate::image::from_registry;
-use crate::{Client, Error, OciImage, Progress, Result};
+use crate::{Client, Error, OciImage, Progress, Result, Signed, SimpleSigning, signatures};
 use session::Session;
 
 /// Indexes in indexes.
@@ -27,8 +27,8 @@ pub struct Repository<'a> {
 
 /// What a registry has behind a name.
 pub enum Found<'a> {
-    /// An image that the store has already.
-    Stored(appc::Hash),
+    /// An image that the store has already, and the digests it was found by.
+    Stored(appc::Hash, Vec<Digest>),
     /// One that it does not have.
     Image(OciImage<'a>),
 }
@@ -52,20 +52,23 @@ impl<'a> Repository<'a> {
     ///
     /// # Errors
     /// The registry cannot be reached, does not have it or does not give it; or it is no image.
-    pub fn find(self, store: &Store) -> Result<Found<'a>> {
+    pub fn find(&self, store: &Store) -> Result<Found<'_>> {
         let reference = match (&self.image.digest, &self.image.tag) {
             (Some(digest), _) => digest.clone(),
             (None, tag) => tag.clone().unwrap_or_else(|| "latest".to_owned()),
         };
-        if let Some(digest) = &self.image.digest
-            && let Some(id) = store.by_digest(&Digest::parse(digest)?)?
-        {
-            return Ok(Found::Stored(id));
+        if let Some(digest) = &self.image.digest {
+            let digest = Digest::parse(digest)?;
+            if let Some(id) = store.by_digest(&digest)? {
+                return Ok(Found::Stored(id, vec![digest]));
+            }
         }
+        let mut lists = Vec::new();
         let (mut bytes, mut digest) = self.manifest(&reference)?;
         for _ in 0..DEPTH {
             if let Some(id) = store.by_digest(&digest)? {
-                return Ok(Found::Stored(id));
+                lists.push(digest);
+                return Ok(Found::Stored(id, lists));
             }
             match Document::parse(&bytes)? {
                 Document::Manifest(_) => {
@@ -73,14 +76,17 @@ impl<'a> Repository<'a> {
                     return Ok(Found::Image(OciImage {
                         manifest: bytes,
                         digest,
+                        lists,
                         origin: from_registry(&self.image, &original)?,
                         source: Box::new(self),
                     }));
                 }
                 Document::Index(index) => {
                     let chosen: &Descriptor = index.choose(&Platform::host())?;
+                    lists.push(digest);
                     if let Some(id) = store.by_digest(&chosen.digest)? {
-                        return Ok(Found::Stored(id));
+                        lists.push(chosen.digest.clone());
+                        return Ok(Found::Stored(id, lists));
                     }
                     (bytes, digest) = self.manifest(chosen.digest.as_str())?;
                 }
@@ -140,6 +146,22 @@ impl BlobSource for Repository<'_> {
 
     fn progress(&self, blob: &Digest, bytes: u64, of: u64) {
         self.progress.update("layer", blob.hex(), bytes, Some(of));
+    }
+}
+
+impl<S: Signed + ?Sized> Signed for &S {
+    fn signatures(&self, digest: &Digest) -> Result<Vec<SimpleSigning>> {
+        (**self).signatures(digest)
+    }
+}
+
+impl Signed for Repository<'_> {
+    fn signatures(&self, digest: &Digest) -> Result<Vec<SimpleSigning>> {
+        let manifest = match self.manifest(&signatures::tag(digest)) {
+            Err(error) if error.status() == Some(404) => return Ok(Vec::new()),
+            other => other?.0,
+        };
+        signatures::read(&manifest, |d| self.blob(d, signatures::PAYLOAD))
     }
 }
 

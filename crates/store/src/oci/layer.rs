@@ -43,6 +43,16 @@ pub trait BlobSource: Sync {
     }
 }
 
+impl<S: BlobSource + ?Sized> BlobSource for &S {
+    fn open(&self, blob: &Digest, offset: u64) -> Result<Opened<'_>, Refusal> {
+        (**self).open(blob, offset)
+    }
+
+    fn progress(&self, blob: &Digest, bytes: u64, of: u64) {
+        (**self).progress(blob, bytes, of);
+    }
+}
+
 /// The finished tree of a layer, not yet at its place.
 struct Unpacked {
     tree: Building,
