@@ -10,8 +10,19 @@ use std::process::Command;
 
 use sha2::Digest;
 
-/// The entrypoints; one program under all their names.
-const ENTRYPOINTS: [&str; 4] = ["run", "enter", "gc", "stop"];
+/// The entrypoints, as annotations name them; one program under all their names, in which a dash
+/// stands for the slash.
+const ENTRYPOINTS: [&str; 9] = [
+    "run",
+    "enter",
+    "gc",
+    "stop",
+    "attach",
+    "app/add",
+    "app/start",
+    "app/stop",
+    "app/rm",
+];
 /// Directories that the supervisor works in, and one that nobody can look into.
 const DIRECTORIES: [(&str, u32); 10] = [
     ("dev", 0o755),
@@ -116,7 +127,13 @@ fn pack(program: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
     }
     add("rootfs/rkt/inaccessible/file".into(), Regular, 0, None, &[])?;
     for name in &ENTRYPOINTS[1..] {
-        add(format!("rootfs/ex/{name}"), Link, 0o755, Some(&first), &[])?;
+        add(
+            format!("rootfs/ex/{}", file_name(name)),
+            Link,
+            0o755,
+            Some(&first),
+            &[],
+        )?;
     }
     Ok(tar.into_inner()?)
 }
@@ -128,7 +145,7 @@ fn manifest() -> Result<String, Box<dyn Error>> {
     };
     let mut annotations: Vec<String> = ENTRYPOINTS
         .iter()
-        .map(|name| annotation(name, &format!("/ex/{name}")))
+        .map(|name| annotation(name, &format!("/ex/{}", file_name(name))))
         .collect();
     annotations.push(annotation("interface-version", INTERFACE));
     let arch = std::env::var("CARGO_CFG_TARGET_ARCH")?;
@@ -139,6 +156,11 @@ fn manifest() -> Result<String, Box<dyn Error>> {
         other => other,
     };
     document(arch, &annotations.join(","))
+}
+
+/// The name of the program of an entrypoint.
+fn file_name(entrypoint: &str) -> String {
+    entrypoint.replace('/', "-")
 }
 
 fn document(arch: &str, annotations: &str) -> Result<String, Box<dyn Error>> {

@@ -45,6 +45,9 @@ pub(crate) fn exec(context: &Context, pod: RunningPod, launch: &Launch) -> Failu
         }
         for overlay in &launch.overlays {
             mount(&context.data_dir, overlay)?;
+            if overlay.app.is_none() && launch.args.mutable {
+                share_stage1()?;
+            }
         }
         let program = Path::new(path::STAGE1_ROOTFS).join(&launch.entrypoint);
         if launch.overlays.is_empty() {
@@ -79,8 +82,20 @@ fn own_mounts() -> Result<(), Failure> {
     mounts::propagate(root, Propagation::Slave, true).doing("cannot make / a slave mount")
 }
 
+/// Lets mounts that are made later below the stage1 root reach the pod, for apps that are added
+/// while it runs ([`crate::mutable`]).
+fn share_stage1() -> Result<(), Failure> {
+    let root = rustix::fs::open(
+        path::STAGE1_ROOTFS,
+        rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )
+    .doing("cannot open the stage1 root")?;
+    mounts::propagate(root, Propagation::Shared, false).doing("cannot share the stage1 root")
+}
+
 /// Mounts one tree with the pod's own writable layer. The working directory is the pod's.
-fn mount(data_dir: &Path, overlay: &Overlay) -> Result<(), Failure> {
+pub(crate) fn mount(data_dir: &Path, overlay: &Overlay) -> Result<(), Failure> {
     let problem = || format!("cannot mount the overlay of tree {:?}", overlay.tree);
     let store = Store::open(data_dir);
     let directories = store.lower_directories(&overlay.tree).doing_with(problem)?;

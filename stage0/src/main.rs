@@ -11,6 +11,7 @@ mod failure;
 mod images;
 mod launch;
 mod manifest;
+mod mutable;
 mod output;
 mod podfiles;
 mod remote;

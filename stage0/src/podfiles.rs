@@ -13,11 +13,11 @@ use crate::images::{Images, Rendered};
 use crate::launch::{Layer, Overlay};
 
 /// Files of a pod directory.
-const FILE: u32 = 0o640;
+pub(crate) const FILE: u32 = 0o640;
 /// Directories of a pod directory.
 const DIR: u32 = 0o750;
 /// Directories that apps see.
-const OPEN_DIR: u32 = 0o755;
+pub(crate) const OPEN_DIR: u32 = 0o755;
 
 /// What a pod is made of.
 #[derive(Debug)]
@@ -52,10 +52,10 @@ impl Ingredients {
 }
 
 /// The umask while files are made whose modes matter; the user's comes back afterwards.
-struct Umask(Mode);
+pub(crate) struct Umask(Mode);
 
 impl Umask {
-    fn clear() -> Self {
+    pub(crate) fn clear() -> Self {
         Self(rustix::process::umask(Mode::empty()))
     }
 }
@@ -136,17 +136,7 @@ fn describe(dir: &Dir, made_of: &Ingredients) -> Result<(), pod::Error> {
     )?;
     dir.mkdir(path::APPS_INFO, DIR)?;
     for (app, image) in made_of.manifest.apps.iter().zip(&made_of.images) {
-        dir.mkdir(Path::new(path::APPS_INFO).join(app.name.as_str()), DIR)?;
-        dir.write(
-            path::app_manifest(&app.name),
-            &image.manifest.to_json(),
-            FILE,
-        )?;
-        dir.write(
-            path::app_tree_store_id(&app.name),
-            image.tree.as_bytes(),
-            FILE,
-        )?;
+        describe_app(dir, &app.name, image)?;
     }
     if let Some(users) = made_of.private_users {
         dir.write(
@@ -162,8 +152,15 @@ fn describe(dir: &Dir, made_of: &Ingredients) -> Result<(), pod::Error> {
     Ok(())
 }
 
+/// The files that describe the image of an app.
+pub(crate) fn describe_app(dir: &Dir, app: &str, image: &Rendered) -> Result<(), pod::Error> {
+    dir.mkdir(Path::new(path::APPS_INFO).join(app), DIR)?;
+    dir.write(path::app_manifest(app), &image.manifest.to_json(), FILE)?;
+    dir.write(path::app_tree_store_id(app), image.tree.as_bytes(), FILE)
+}
+
 /// The writable layer of one tree. Its top has the mode and owner of the tree's: it becomes `/`.
-fn layer(context: &Context, dir: &Dir, overlay: &Overlay) -> Result<(), Failure> {
+pub(crate) fn layer(context: &Context, dir: &Dir, overlay: &Overlay) -> Result<(), Failure> {
     let problem = || format!("cannot prepare the overlay of tree {:?}", overlay.tree);
     let layer = Layer::of(overlay);
     let base = PathBuf::from(path::OVERLAY).join(&overlay.tree);

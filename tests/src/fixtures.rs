@@ -60,6 +60,17 @@ pub fn probe_with(executable: &Path) -> Aci {
         .copy(executable, "/probe", 0o755)
 }
 
+/// The image with a program of this machine and the libraries that it needs.
+pub fn with_program(mut image: Aci, program: &str) -> Aci {
+    let output = Command::new("ldd").arg(program).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let words = text.split_whitespace().filter(|word| word.starts_with('/'));
+    for library in words {
+        image = image.copy(Path::new(library), library, 0o755);
+    }
+    image.copy(Path::new(program), program, 0o755)
+}
+
 /// An image with busybox and the applets that tests use, which says hello by default.
 pub fn busybox() -> Aci {
     let mut aci = Aci::new("example.com/busybox")

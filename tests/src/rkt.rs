@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::aci::{Aci, Compression};
 use crate::dir::TempDir;
+use crate::lab::Lab;
 use crate::leftovers;
 use crate::process::{LIMIT, Output, Running};
 use crate::wait::{until, until_some};
@@ -79,6 +80,23 @@ impl Rkt {
         command
     }
 
+    /// Starts `rkt run` with these arguments on the host of a lab, waits until the pod is ready and
+    /// returns it with its UUID.
+    #[track_caller]
+    pub fn start_pod_in(&self, lab: &Lab, args: &[&str]) -> (Running, String) {
+        self.start_pod_by(&["run"], args, |args| {
+            Running::start(lab.wrap(&self.command(args)))
+        })
+    }
+
+    /// Runs it to its end on the host of a lab.
+    #[track_caller]
+    pub fn run_in(&self, lab: &Lab, args: &[&str]) -> Output {
+        let output = Running::start(lab.wrap(&self.command(args))).finish();
+        self.remember();
+        output
+    }
+
     /// Runs it to its end with signatures asked for.
     #[track_caller]
     pub fn strict(&self, args: &[&str]) -> Output {
@@ -111,10 +129,26 @@ impl Rkt {
     /// with its UUID.
     #[track_caller]
     pub fn start_pod(&self, args: &[&str]) -> (Running, String) {
+        self.start_pod_by(&["run"], args, |args| self.start(args))
+    }
+
+    /// Starts `rkt app sandbox` with these arguments, as [`Self::start_pod`].
+    #[track_caller]
+    pub fn start_sandbox(&self, args: &[&str]) -> (Running, String) {
+        self.start_pod_by(&["app", "sandbox"], args, |args| self.start(args))
+    }
+
+    #[track_caller]
+    fn start_pod_by(
+        &self,
+        command: &[&str],
+        args: &[&str],
+        start: impl FnOnce(&[&str]) -> Running,
+    ) -> (Running, String) {
         let file = self.dir.join(&format!("uuid-{}", self.seen.borrow().len()));
         let _ = fs::remove_file(&file);
         let save = format!("--uuid-file-save={}", file.display());
-        let mut running = self.start(&[&["run", &save], args].concat());
+        let mut running = start(&[command, &[&save], args].concat());
         let uuid = until_some(LIMIT, "the pod's UUID", || {
             let ended = running.try_status().is_some();
             let uuid = fs::read_to_string(&file)
@@ -122,7 +156,7 @@ impl Rkt {
                 .filter(|text| text.trim().len() == 36);
             assert!(
                 uuid.is_some() || !ended,
-                "rkt run {args:?} ended: {}{}",
+                "rkt {command:?} {args:?} ended: {}{}",
                 running.stdout(),
                 running.stderr()
             );
@@ -132,6 +166,42 @@ impl Rkt {
         self.seen.borrow_mut().push(uuid.clone());
         self.run(&["status", "--wait-ready=60s", &uuid]).expect(0);
         (running, uuid)
+    }
+
+    /// Runs rkt on a terminal of 33 rows and 77 columns. Each step is a text to appear on it and
+    /// what is typed then. The output is the terminal's, on stdout.
+    #[track_caller]
+    pub fn on_terminal(&self, args: &[&str], steps: &[(&str, &str)]) -> Output {
+        let inner = self.command(args);
+        let quoted: Vec<_> = std::iter::once(inner.get_program())
+            .chain(inner.get_args())
+            .map(|word| format!("'{}'", word.to_str().unwrap().replace('\'', "'\\''")))
+            .collect();
+        let line = format!("stty rows 33 cols 77; {}", quoted.join(" "));
+        let (log, end) = (self.path("terminal"), self.path("terminal.end"));
+        for stale in [&log, &end] {
+            let _ = fs::remove_file(stale);
+        }
+        let (log, end) = (log.display(), end.display());
+        let mut typing = String::new();
+        for (n, (text, typed)) in steps.iter().enumerate() {
+            let input = self.path(&format!("typed-{n}"));
+            fs::write(&input, typed).unwrap();
+            typing.push_str(&format!(
+                "until grep -q '{text}' {log} 2>/dev/null || [ -e {end} ]; do sleep 0.02; done; cat {}; ",
+                input.display()
+            ));
+        }
+        // `script` gives a command a terminal of its own and passes what is typed.
+        let feed = format!(
+            "({typing} while ! [ -e {end} ]; do sleep 0.02; done) \
+             | (script -qfec \"$LINE\" {log} > /dev/null; code=$?; touch {end}; exit $code)"
+        );
+        let mut command = Command::new("/bin/bash");
+        command.args(["-c", &feed]).env("LINE", line);
+        let mut output = Running::start(command).finish();
+        output.stdout = fs::read_to_string(self.path("terminal")).unwrap_or_default();
+        output
     }
 
     /// Writes an image into a file of its own and returns the path as an argument.

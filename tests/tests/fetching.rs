@@ -393,7 +393,7 @@ fn dependencies_are_fetched_once_and_circles_refused() {
         let on: Vec<&str> = on.iter().map(String::as_str).collect();
         (name.clone(), bytes(&rkt, &depends(made, &on)))
     };
-    let images = vec![
+    let images = [
         image("top", &["left", "right"]),
         image("left", &["base"]),
         image("right", &["base"]),

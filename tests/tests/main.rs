@@ -1,6 +1,7 @@
 //! End to end: the built `rkt` against the real kernel, one module for each feature.
 
 mod apps;
+mod attach;
 mod bad_images;
 mod cgroup2;
 mod cli;
@@ -19,8 +20,15 @@ mod kills;
 mod lifecycle;
 mod limits;
 mod list_status;
+mod mutable;
 mod names;
 mod network;
+mod network_dhcp;
+mod network_dns;
+mod network_faults;
+mod network_plugins;
+mod network_ports;
+mod network_show;
 mod oci;
 mod output;
 mod real;

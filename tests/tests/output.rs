@@ -1,9 +1,9 @@
 //! Where the apps' output goes, and the terminal.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use e2e::{Rkt, Running, fixtures};
+use e2e::{Rkt, fixtures};
 
 #[test]
 fn every_line_is_marked_with_its_app() {
@@ -175,38 +175,10 @@ fn a_reader_that_goes_away() {
     rkt.assert_clean();
 }
 
-/// `script` gives a command a terminal of its own and passes what is typed.
 fn on_terminal(rkt: &Rkt, image: &str, script: &str, typed: &str) -> e2e::Output {
-    let inner = rkt.command(&[
-        "run",
-        "--net=none",
-        "--interactive",
-        image,
-        "--exec=/bin/sh",
-        "--",
-        "-c",
-        script,
-    ]);
-    let quoted: Vec<_> = std::iter::once(inner.get_program())
-        .chain(inner.get_args())
-        .map(|word| format!("'{}'", word.to_str().unwrap().replace('\'', "'\\''")))
-        .collect();
-    let line = format!("stty rows 33 cols 77; {}", quoted.join(" "));
-    // What is typed comes when the app says that it is ready.
-    let input = rkt.path("typed");
-    std::fs::write(&input, typed).unwrap();
-    let log = rkt.path("terminal");
-    let feed = format!(
-        "(until grep -q ready {log} 2>/dev/null; do sleep 0.02; done; cat {input}; while ! [ -e {log}.end ]; do sleep 0.02; done) \
-         | (script -qfec \"$LINE\" {log} > /dev/null; code=$?; touch {log}.end; exit $code)",
-        log = log.display(),
-        input = input.display(),
-    );
-    let mut command = Command::new("/bin/bash");
-    command.args(["-c", &feed]).env("LINE", line);
-    let mut output = Running::start(command).finish();
-    output.stdout = std::fs::read_to_string(&log).unwrap_or_default();
-    output
+    let shell = ["--exec=/bin/sh", "--", "-c", script];
+    let run = ["run", "--net=none", "--interactive", image];
+    rkt.on_terminal(&[&run[..], &shell].concat(), &[("ready", typed)])
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn root(lower: &Path, scratch: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn network(parent: u32) -> io::Result<()> {
+pub(crate) fn network(parent: u32) -> io::Result<()> {
     let netlink = Netlink::open()?;
     let index = index_of("eth0")?;
     let (host, pod) = addresses(parent);

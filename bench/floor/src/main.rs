@@ -4,6 +4,7 @@
 
 mod cgroup;
 mod child;
+mod measure;
 mod netlink;
 mod parent;
 mod seccomp;
@@ -12,9 +13,11 @@ mod sys;
 use std::ffi::CString;
 use std::path::PathBuf;
 
-const USAGE: &str = "usage: floor [--lower DIR] [--seccomp] [--veth] [--cgroup DIR]... [--cgroup2 DIR] PROGRAM [ARG]...
+const USAGE: &str = "usage: floor --measure-veth
+       floor [--lower DIR] [--seccomp] [--veth] [--cgroup DIR]... [--cgroup2 DIR] PROGRAM [ARG]...
 
 Runs PROGRAM once in new pid, mount, ipc, uts and network namespaces and exits as it does.
+  --measure-veth print how many microseconds the network takes, and run nothing
   --lower DIR    overlay on this root file system, pivot_root, /proc, /dev, /dev/shm
   --scratch DIR  where the overlay's upper and work directories go (default /var/tmp)
   --seccomp      load a finished filter
@@ -35,6 +38,12 @@ struct Plan {
 }
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("--measure-veth") {
+        std::process::exit(measure::run().unwrap_or_else(|error| {
+            eprintln!("floor: {error}");
+            254
+        }));
+    }
     let Some(plan) = parse(std::env::args().skip(1)) else {
         eprintln!("{USAGE}");
         std::process::exit(2);

@@ -68,7 +68,7 @@ fn scratch(plan: &Plan) -> io::Result<Option<PathBuf>> {
     Ok(Some(dir))
 }
 
-fn host_end(pid: i32, us: u32) -> io::Result<()> {
+pub(crate) fn host_end(pid: i32, us: u32) -> io::Result<()> {
     let name = format!("floor{pid}");
     let netlink = Netlink::open()?;
     netlink.send(&[Message::veth(&name, pid)])?;

@@ -230,6 +230,6 @@ mod tests {
         in_file(text, "bad.example").unwrap_err();
         in_file("[]", "x").unwrap_err();
         in_file(r#"{"credHelpers": {"x": "../evil"}}"#, "x").unwrap_err();
-        assert!(!format!("{login:?}").contains("word"));
+        assert!(!format!("{login:?}").contains("pass:word"));
     }
 }

@@ -156,6 +156,12 @@ fn places(tags: &[Tag], name: &AcIdentifier, labels: &Labels) -> Vec<Place> {
             values.push((label, own));
         }
     }
+    // A value that could leave its place in a URL is no value.
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/+:@".contains(&b);
+    let odd = |(_, value): &(&str, &str)| !value.bytes().all(plain) || value.contains("..");
+    if values.iter().any(odd) {
+        return Vec::new();
+    }
     let fill = |values: &[(&str, &str)]| {
         let templates = tags.iter().filter(|t| !t.keys && is_below(name, &t.prefix));
         let filled = templates.filter_map(|t| {
@@ -188,11 +194,6 @@ fn render(template: &str, values: &[(&str, &str)], ext: &str) -> Option<(String,
             _ => {
                 let (_, value) = values.iter().find(|(label, _)| *label == name)?;
                 count += usize::from(name != "name");
-                // A value that could leave its place in the URL is no value.
-                let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/+:@".contains(&b);
-                if !value.bytes().all(plain) || value.contains("..") {
-                    return None;
-                }
                 out.push_str(value);
             }
         }

@@ -3,8 +3,10 @@
 
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::ipam::dhcp::Keeper;
 use crate::nft::Firewall;
 use crate::portmap::Forward;
 use crate::rtnl::Rtnl;
@@ -16,6 +18,8 @@ pub struct Paths {
     pub leases: PathBuf,
     /// Directories with outside plugins, the first one that has it wins.
     pub plugins: Vec<PathBuf>,
+    /// How long an outside plugin may take for its answer.
+    pub patience: Duration,
 }
 
 impl Paths {
@@ -31,7 +35,21 @@ impl Paths {
                 "/usr/lib/cni".into(),
                 "/opt/cni/bin".into(),
             ],
+            // DHCP ones wait for a server.
+            patience: Duration::from_secs(120),
         }
+    }
+}
+
+impl Paths {
+    /// The file of an outside plugin; `None` where no directory has one that can be executed.
+    #[must_use]
+    pub fn find_plugin(&self, kind: &str) -> Option<PathBuf> {
+        let mut candidates = self.plugins.iter().map(|directory| directory.join(kind));
+        candidates.find(|path| {
+            let access = rustix::fs::access(path, rustix::fs::Access::EXEC_OK);
+            access.is_ok() && path.is_file()
+        })
     }
 }
 
@@ -50,6 +68,8 @@ pub(crate) struct Kernel {
     host: Option<Rtnl>,
     pod: Option<Rtnl>,
     firewall: Option<Firewall>,
+    /// Leases of DHCP servers that were got: to be renewed.
+    pub(crate) keepers: Vec<Keeper>,
 }
 
 impl Kernel {
@@ -93,6 +113,52 @@ pub(crate) struct Attachment<'a> {
     /// The plugin configuration at work and its network's version, for delegating.
     pub(crate) conf: &'a serde_json::Map<String, serde_json::Value>,
     pub(crate) cni_version: &'a str,
+}
+
+impl<'a> Attachment<'a> {
+    /// The same with the interface `ifname` of another namespace.
+    pub(crate) fn elsewhere<'b>(
+        &'b self,
+        netns: BorrowedFd<'b>,
+        ifname: &'b str,
+        kernel: &'b mut Kernel,
+    ) -> Attachment<'b>
+    where
+        'a: 'b,
+    {
+        Attachment {
+            ifname,
+            netns: Some(netns),
+            kernel,
+            ..*self
+        }
+    }
+}
+
+impl<'a> Attachment<'a> {
+    /// The same with another configuration.
+    pub(crate) fn configured<'b>(
+        &'b mut self,
+        conf: &'b serde_json::Map<String, serde_json::Value>,
+    ) -> Attachment<'b>
+    where
+        'a: 'b,
+    {
+        Attachment {
+            conf,
+            kernel: self.kernel,
+            container: self.container,
+            network: self.network,
+            ifname: self.ifname,
+            netns: self.netns,
+            namespace_ends: self.namespace_ends,
+            netns_path: self.netns_path,
+            args: self.args,
+            runtime: self.runtime,
+            paths: self.paths,
+            cni_version: self.cni_version,
+        }
+    }
 }
 
 impl Attachment<'_> {
@@ -177,7 +243,7 @@ impl Attachment<'_> {
 
 /// The host's end of a pod's interface: the same name every time, so that it can be found again
 /// without having been written down.
-fn host_ifname(container: &str, ifname: &str) -> String {
+pub(crate) fn host_ifname(container: &str, ifname: &str) -> String {
     // FNV-1a, 64 bits, of which 40 fit the name beside "veth".
     let bytes = container.bytes().chain([0]).chain(ifname.bytes());
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {

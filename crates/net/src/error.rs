@@ -101,6 +101,19 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// The error for an outside plugin that is nowhere.
+    pub(crate) fn missing_plugin(network: &str, kind: &str, paths: &crate::Paths) -> Self {
+        Self::Plugin {
+            network: network.to_owned(),
+            plugin: kind.to_owned(),
+            problem: format!(
+                "no such plugin, neither built in nor in {:?}",
+                paths.plugins
+            ),
+            code: 0,
+        }
+    }
+
     /// An I/O error with its operation and path; for `map_err`.
     pub(crate) fn io(
         operation: &'static str,

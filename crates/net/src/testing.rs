@@ -8,23 +8,9 @@ pub(crate) struct TempDir(PathBuf);
 
 impl TempDir {
     pub(crate) fn new() -> Self {
-        Self::within(&std::env::temp_dir())
-    }
-
-    /// In memory, so that no disk is measured.
-    pub(crate) fn in_memory() -> Self {
-        let shm = Path::new("/dev/shm");
-        if shm.is_dir() {
-            Self::within(shm)
-        } else {
-            Self::new()
-        }
-    }
-
-    fn within(parent: &Path) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = parent.join(format!("rkt-net-{}-{number}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("rkt-net-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }

@@ -145,6 +145,7 @@ fn a_full_subnet_says_so_and_leaves_nothing() {
     assert_eq!(ip("-o link").matches(": veth").count(), 1);
     // Arguments: a wished address, one in use, one outside.
     world.tear_down(&a);
+    world.collect(&a);
     let c = world.pod("c");
     world.set_up(&c, "tiny:IP=10.9.0.2", &[]).unwrap();
     for (wish, word) in [
@@ -279,96 +280,6 @@ fn macvlan_on_the_uplink() {
     world.tear_down(&pod);
     drop(pod.netns);
     world.assert_clean();
-}
-
-#[test]
-fn debians_plugins_alone_and_beside_ours() {
-    if !std::path::Path::new("/usr/lib/cni/ptp").exists() {
-        println!("containernetworking-plugins is not installed; not tested");
-        return;
-    }
-    let mut world = World::new();
-    // Under other names, so that they are found and not the built-in types.
-    let plugins = world.dir.join("etc/net.d");
-    for name in [
-        "ptp",
-        "bridge",
-        "host-local",
-        "tuning",
-        "portmap",
-        "macvlan",
-        "bandwidth",
-    ] {
-        std::os::unix::fs::symlink(
-            format!("/usr/lib/cni/{name}"),
-            plugins.join(format!("their-{name}")),
-        )
-        .unwrap();
-    }
-    world.paths.plugins.insert(0, plugins.clone());
-    let leases = world.paths.leases.display().to_string();
-    let ipam = format!(
-        r#""ipam":{{"type":"their-host-local","subnet":"10.6.0.0/24","dataDir":"{leases}","routes":[{{"dst":"0.0.0.0/0"}}]}}"#
-    );
-    for (name, conf) in [
-        (
-            "10-a.conf",
-            format!(
-                r#"{{"cniVersion":"0.2.0","name":"a","type":"their-ptp","ipMasq":true,{ipam}}}"#
-            ),
-        ),
-        (
-            "10-b.conf",
-            format!(
-                r#"{{"cniVersion":"1.0.0","name":"b","type":"their-bridge","bridge":"rkt6","isGateway":true,{ipam}}}"#
-            ),
-        ),
-        (
-            "10-c.conf",
-            format!(r#"{{"cniVersion":"0.4.0","name":"c","type":"ptp",{ipam}}}"#),
-        ),
-        (
-            "10-d.conflist",
-            format!(
-                r#"{{"cniVersion":"1.0.0","name":"d","plugins":[{{"type":"ptp",{ipam}}},
-                    {{"type":"their-tuning","sysctl":{{"net.core.somaxconn":"321"}}}},
-                    {{"type":"their-portmap","capabilities":{{"portMappings":true}}}}]}}"#
-            ),
-        ),
-    ] {
-        let path = plugins.join(name);
-        std::fs::write(&path, conf).unwrap();
-        let network = &name[3..4];
-        let pod = world.pod(&format!("their-{network}"));
-        let networks = world
-            .set_up(&pod, network, &[])
-            .unwrap_or_else(|e| panic!("{name}: {e}"));
-        assert_eq!(
-            networks.networks[0].ip().unwrap().to_string(),
-            "10.6.0.2",
-            "{name}"
-        );
-        let listener = pod.inside(|| listen("10.6.0.2:80"));
-        talk(&listener, "10.6.0.2:80".parse().unwrap(), |connect| {
-            connect()
-        });
-        drop(listener);
-        world.tear_down(&pod);
-        drop(networks);
-        world.collect(&pod);
-        assert_eq!(world.leases(), Vec::<String>::new(), "{name}");
-        std::fs::remove_file(path).unwrap();
-        // Their interfaces go with the namespace, in the kernel's own time; the next network is to
-        // have the same addresses.
-        drop(pod);
-        for _ in 0..500 {
-            if !ip("-o link").contains(": veth") {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-    }
-    ip("link del rkt6");
 }
 
 #[test]

@@ -83,6 +83,16 @@ impl Default for Capabilities {
 }
 
 impl Capabilities {
+    /// The set with these bits.
+    pub fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// Bit `n` is capability number `n`.
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
     /// None.
     pub const EMPTY: Self = Self(0);
     /// Every one this code knows.

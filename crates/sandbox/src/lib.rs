@@ -13,6 +13,7 @@ pub mod linger;
 pub mod memory;
 pub mod mounts;
 pub mod netns;
+pub mod packet;
 pub mod root;
 pub mod seccomp;
 pub mod signals;

@@ -10,8 +10,8 @@ pub mod env;
 pub mod path;
 
 pub use args::{
-    ArgsError, DnsConfMode, EnterArgs, FileMode, GcArgs, InsecureOptions, PrivateUsers, RunArgs,
-    StopArgs,
+    AppArgs, ArgsError, AttachAction, AttachArgs, DnsConfMode, EnterArgs, FileMode, GcArgs,
+    InsecureOptions, PrivateUsers, RunArgs, StopArgs, Wanted,
 };
 
 /// The newest interface version that this code speaks, as stage0 and as stage1.

@@ -53,6 +53,14 @@ pub const HOSTS: &str = "etc/rkt-hosts";
 /// Apps' trees, below the stage1 root file system.
 pub const STAGE2: &str = "opt/stage2";
 
+/// What says where an app's streams can be attached to, in its directory [`attach`].
+pub const ENDPOINTS: &str = "endpoints";
+
+/// Sockets of an app's streams, below the stage1 root file system.
+pub fn attach(app: &str) -> PathBuf {
+    PathBuf::from(format!("rkt/iottymux/{app}"))
+}
+
 /// Root file system of an app, below the stage1 root file system.
 pub fn app_rootfs(app: &str) -> PathBuf {
     PathBuf::from(format!("{STAGE2}/{app}/rootfs"))

@@ -14,6 +14,8 @@ pub(crate) type Groups = Vec<Vec<String>>;
 
 /// Commands whose images take arguments.
 const GROUPED: [&str; 2] = ["run", "prepare"];
+/// The one among the subcommands of `app`.
+const GROUPED_APP: [&str; 2] = ["app", "add"];
 
 /// Global flags that take the next word as their value.
 const GLOBALS_WITH_VALUE: [&str; 7] = [
@@ -28,8 +30,11 @@ const GLOBALS_WITH_VALUE: [&str; 7] = [
 
 /// Takes the groups out of a command line of `run` or `prepare`; leaves every other one alone.
 pub(crate) fn split(args: Vec<OsString>) -> Result<(Vec<OsString>, Groups), String> {
-    let command = words(&args).into_iter().next().unwrap_or_default();
-    let grouped = GROUPED.contains(&command.as_str())
+    let words = words(&args);
+    let command = words.first().cloned().unwrap_or_default();
+    let adds = words.iter().take(2).eq(&GROUPED_APP);
+    let grouped = adds
+        || GROUPED.contains(&command.as_str())
         || super::usage::find(crate::commands::ALL, &command)
             .is_some_and(|e| GROUPED.contains(&e.name));
     if !grouped || !args.iter().any(|a| a == "--") {

@@ -22,6 +22,9 @@ const NO_COMMAND: u8 = 2;
 
 /// Reads the command line and runs what it asks for.
 pub(crate) fn main() -> ExitCode {
+    if let Some(status) = commands::net_plugin::as_link() {
+        return status;
+    }
     let args: Vec<OsString> = std::env::args_os().collect();
     let (args, groups) = match groups::split(args) {
         Ok(split) => split,

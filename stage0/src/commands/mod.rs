@@ -1,5 +1,7 @@
 //! The subcommands, one file each, and the table that names them.
 
+mod app;
+mod attach;
 mod cat_manifest;
 mod completion;
 mod config;
@@ -9,6 +11,8 @@ mod gc;
 mod help;
 mod image;
 mod list;
+mod net;
+pub(crate) mod net_plugin;
 mod network;
 mod pod_flags;
 mod pod_json;
@@ -18,6 +22,7 @@ mod rm;
 mod run;
 mod run_flags;
 mod run_prepared;
+mod running;
 mod status;
 mod stop;
 mod trust;
@@ -75,6 +80,8 @@ impl Entry {
 
 /// Every subcommand, in the order of the help text.
 pub(crate) const ALL: &[Entry] = &[
+    app::ENTRY,
+    attach::ENTRY,
     cat_manifest::ENTRY,
     completion::ENTRY,
     config::ENTRY,
@@ -84,6 +91,8 @@ pub(crate) const ALL: &[Entry] = &[
     help::ENTRY,
     image::ENTRY,
     list::ENTRY,
+    net::ENTRY,
+    net_plugin::ENTRY,
     prepare::ENTRY,
     rm::ENTRY,
     run::ENTRY,

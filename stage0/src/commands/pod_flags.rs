@@ -1,10 +1,10 @@
 //! Flags of `run` and `prepare` that say what is in the pod, and the position rules of those that
 //! belong to single images: each follows its image.
 
-use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
 use appc::{AcIdentifier, Annotation, EnvironmentVariable, ExposedPort, Mount, Volume};
+use stage1_abi::annotation;
 
 use crate::cli::flags::{Values, boolean, list, switch, text, words};
 use crate::cli::groups::{Groups, MARK};
@@ -33,7 +33,7 @@ pub(super) fn arguments(command: Command) -> Command {
 }
 
 /// The flags that follow an image.
-fn per_app() -> Vec<Arg> {
+pub(super) fn per_app() -> Vec<Arg> {
     vec![
         list("exec", "override the exec command for the preceding image"),
         list(
@@ -108,6 +108,18 @@ fn per_app() -> Vec<Arg> {
             "seccomp filter override (example: '--seccomp mode=retain,errno=EPERM,chmod,chown')",
         ),
         list("oom-score-adj", "oom-score-adj isolator override"),
+        list(
+            "stdin",
+            "mode for this application stdin: \"null\", \"tty\" or \"stream\" (default \"null\")",
+        ),
+        list(
+            "stdout",
+            "mode for this application stdout: \"log\", \"null\", \"tty\" or \"stream\" (default \"log\")",
+        ),
+        list(
+            "stderr",
+            "mode for this application stderr: \"log\", \"null\", \"tty\" or \"stream\" (default \"log\")",
+        ),
     ]
 }
 
@@ -124,6 +136,13 @@ pub(super) type Placed<'a> = (usize, &'a str, &'a str);
 
 /// Reads what the command line says about the pod and its apps.
 pub(super) fn read(matches: &ArgMatches, groups: &Groups) -> Result<PodRequest, Failure> {
+    let mut request = read_apps(matches, groups)?;
+    read_pod(matches, &mut request)?;
+    Ok(request)
+}
+
+/// Reads what the command line says about single apps.
+pub(super) fn read_apps(matches: &ArgMatches, groups: &Groups) -> Result<PodRequest, Failure> {
     let images = placed(matches, "image");
     let mut request = PodRequest::default();
     for (_, _, image) in &images {
@@ -151,13 +170,13 @@ pub(super) fn read(matches: &ArgMatches, groups: &Groups) -> Result<PodRequest, 
             (Some(image), _) => apply(&mut request.apps[image], flag, value, groups)?,
         }
     }
-    read_pod(matches, &mut request)?;
     Ok(request)
 }
 
 /// The values of a flag with their positions.
 pub(super) fn placed<'a>(matches: &'a ArgMatches, id: &'a str) -> Vec<Placed<'a>> {
-    if matches.value_source(id) != Some(ValueSource::CommandLine) {
+    // Not every command has every flag.
+    if !matches.given(id) {
         return Vec::new();
     }
     let indices = matches.indices_of(id).into_iter().flatten();
@@ -264,9 +283,35 @@ fn apply(app: &mut AppRequest, flag: &str, value: &str, groups: &Groups) -> Resu
             let (key, value) = pair(flag, value)?;
             app.user_labels.insert(key.to_owned(), value.to_owned());
         }
+        "stdin" => app
+            .annotations
+            .push(stream(annotation::STDIN, flag, value)?),
+        "stdout" => app
+            .annotations
+            .push(stream(annotation::STDOUT, flag, value)?),
+        "stderr" => app
+            .annotations
+            .push(stream(annotation::STDERR, flag, value)?),
         _ => isolator(&mut app.isolators, flag, own)?,
     }
     Ok(())
+}
+
+/// The mode of a stream, as the annotation that tells stage1 (page "rkt run", "Per-application
+/// options").
+fn stream(name: &str, flag: &str, mode: &str) -> Result<Annotation, Failure> {
+    let known: &[&str] = match flag {
+        "stdin" => &["null", "tty", "stream"],
+        _ => &["log", "null", "tty", "stream"],
+    };
+    if !known.contains(&mode) {
+        return Err(Failure::new(format!(
+            "invalid value {mode:?} for --{flag}: must be one of {}",
+            known.join(", ")
+        )));
+    }
+    let name = AcIdentifier::parse(name).doing("invalid annotation")?;
+    Ok(Annotation::new(name, mode))
 }
 
 /// The flags that make isolators; they are read when the image's own are known.
@@ -301,7 +346,7 @@ fn add(list: &mut Option<String>, value: &str) {
     });
 }
 
-fn pair<'a>(flag: &str, text: &'a str) -> Result<(&'a str, &'a str), Failure> {
+pub(super) fn pair<'a>(flag: &str, text: &'a str) -> Result<(&'a str, &'a str), Failure> {
     text.split_once('=')
         .filter(|(key, _)| !key.is_empty())
         .ok_or_else(|| {

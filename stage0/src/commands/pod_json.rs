@@ -7,6 +7,7 @@ use pod::{Network, Pod};
 use serde::Serialize;
 
 use crate::failure::{Doing, Failure};
+use crate::output::human;
 
 /// A pod.
 #[derive(Debug, Serialize)]
@@ -110,7 +111,35 @@ impl PodJson {
 }
 
 impl AppJson {
-    fn of(
+    /// Lines of `key=value`, what is not known left out.
+    pub(super) fn text(&self) -> String {
+        let time =
+            |ns: u64| human::local(SystemTime::UNIX_EPOCH + std::time::Duration::from_nanos(ns));
+        let mounts: Vec<String> = self.mounts.iter().map(MountJson::text).collect();
+        let pairs = |map: &BTreeMap<String, String>| {
+            let pairs: Vec<String> = map.iter().map(|(k, v)| format!("{k}:{v}")).collect();
+            Some(pairs.join(",")).filter(|text| !text.is_empty())
+        };
+        let fields = [
+            ("name", Some(self.name.clone())),
+            ("state", Some(self.state.to_owned())),
+            ("image_id", Some(self.image_id.clone())),
+            ("created_at", self.created_at.map(time)),
+            ("started_at", self.started_at.map(time)),
+            ("finished_at", self.finished_at.map(time)),
+            ("exit_code", self.exit_code.map(|code| code.to_string())),
+            ("mounts", Some(mounts.join(",")).filter(|m| !m.is_empty())),
+            ("user_annotations", pairs(&self.user_annotations)),
+            ("user_labels", pairs(&self.user_labels)),
+        ];
+        let known = fields
+            .into_iter()
+            .filter_map(|(k, v)| v.map(|v| format!("{k}={v}\n")));
+        known.collect()
+    }
+
+    /// Reads what there is to read about an app of a pod.
+    pub(super) fn of(
         pod: &Pod,
         manifest: &appc::PodManifest,
         app: &appc::RuntimeApp,
@@ -142,14 +171,28 @@ impl AppJson {
     }
 }
 
+impl MountJson {
+    fn text(&self) -> String {
+        let mode = if self.read_only { ":ro" } else { "" };
+        format!(
+            "{}:{}:{}{mode}",
+            self.name, self.host_path, self.container_path
+        )
+    }
+}
+
 /// The app's mounts: those of the pod manifest, then the mount points that a volume fulfils.
 fn mounts(pod: &Pod, manifest: &appc::PodManifest, app: &appc::RuntimeApp) -> Vec<MountJson> {
     let mut all = Vec::new();
-    let mut add = |volume: &appc::Volume, path: &str, read_only: bool| {
+    let mut add = |volume: &appc::Volume, own: bool, path: &str, read_only: bool| {
         let source = volume.source.clone();
         let host = source.unwrap_or_else(|| {
             let shared = pod.dir().path().join(stage1_abi::path::SHARED_VOLUMES);
-            shared.join(volume.name.as_str()).display().to_string()
+            let name = match own {
+                true => format!("{}.{}", app.name, volume.name),
+                false => volume.name.to_string(),
+            };
+            shared.join(name).display().to_string()
         });
         all.push(MountJson {
             name: volume.name.to_string(),
@@ -160,14 +203,14 @@ fn mounts(pod: &Pod, manifest: &appc::PodManifest, app: &appc::RuntimeApp) -> Ve
     };
     for mount in &app.mounts {
         if let Some(volume) = manifest.volume_of(mount) {
-            add(volume, &mount.path, false);
+            add(volume, mount.app_volume.is_some(), &mount.path, false);
         }
     }
     for point in app.app.iter().flat_map(|a| &a.mount_points) {
         let overridden = app.mounts.iter().any(|m| m.path == point.path);
         let volume = manifest.volumes.iter().find(|v| v.name == point.name);
         if let (false, Some(volume)) = (overridden, volume) {
-            add(volume, &point.path, point.read_only);
+            add(volume, false, &point.path, point.read_only);
         }
     }
     all

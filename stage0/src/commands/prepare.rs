@@ -87,6 +87,17 @@ impl Request {
         })
     }
 
+    /// A pod without apps, to which they will be added while it runs.
+    pub(super) fn sandbox(manifest: PodManifest, matches: &ArgMatches) -> Result<Self, Failure> {
+        Ok(Self {
+            what: What::Manifest(Box::new(manifest)),
+            stage1: Stage1Choice::read(matches)?,
+            policy: PullPolicy::Never,
+            no_overlay: matches.is("no-overlay"),
+            private_users: false,
+        })
+    }
+
     /// How many apps the pod will have.
     pub(super) fn app_count(&self) -> usize {
         match &self.what {

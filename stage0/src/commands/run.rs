@@ -2,6 +2,7 @@
 
 use clap::{ArgMatches, Command};
 
+use super::run_flags::RunRequest;
 use super::{Entry, pod_flags, prepare, run_flags, uuids};
 use crate::cli::flags::{Values, text};
 use crate::context::Context;
@@ -29,39 +30,57 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(context: &Context, matches: &ArgMatches) -> Outcome {
-    let start = run_flags::read(context, matches)?;
+    sandbox::cgroup::hasten_moves();
+    let how = run_flags::read(context, matches)?;
     let request = prepare::Request::read(context, matches)?;
-    if start.args.interactive && request.app_count() > 1 {
+    if how.args.interactive && request.app_count() > 1 {
         return Err(Failure::new("interactive option only supports one image"));
     }
-    let (pods, preparing, made_of) = prepare::prepare(context, &request)?;
-    uuids::save(matches.str("uuid-file-save"), preparing.uuid())?;
-    let names: Vec<_> = made_of
-        .manifest
-        .apps
-        .iter()
-        .map(|a| a.name.to_string())
-        .collect();
-    let written =
-        stage1_abi::path::stage1_written(made_of.overlay.then_some(made_of.stage1.tree.as_str()));
-    podfiles::before_start(
-        preparing.dir(),
-        &written,
-        &names,
-        start.resolv_conf.as_deref(),
-        start.hosts.as_deref(),
-    )?;
-    let mut args = start.args;
-    args.uuid = preparing.uuid().to_owned();
-    args.private_users = made_of.private_users;
-    let launch = Launch {
-        overlays: made_of.overlays(),
-        entrypoint: stage1::run_path(&made_of.stage1.manifest)?,
-        version: stage1::interface_version(&made_of.stage1.manifest),
-        args,
+    Err(start(context, &request, how, matches.str("uuid-file-save")))
+}
+
+/// Prepares a pod and becomes it. Returns only to say why that failed.
+pub(super) fn start(
+    context: &Context,
+    request: &prepare::Request,
+    how: RunRequest,
+    uuid_file: &str,
+) -> Failure {
+    let start = || -> Result<std::convert::Infallible, Failure> {
+        let (pods, preparing, made_of) = prepare::prepare(context, request)?;
+        let stage1 = &made_of.stage1;
+        if how.args.mutable && !stage1::is_mutable(&stage1.manifest) {
+            return Err(Failure::new(format!(
+                "the stage1 image {:?} cannot run pods whose apps come and go",
+                stage1.manifest.name.as_str()
+            )));
+        }
+        uuids::save(uuid_file, preparing.uuid())?;
+        let apps = made_of.manifest.apps.iter();
+        let names: Vec<_> = apps.map(|a| a.name.to_string()).collect();
+        let tree = made_of.overlay.then_some(stage1.tree.as_str());
+        podfiles::before_start(
+            preparing.dir(),
+            &stage1_abi::path::stage1_written(tree),
+            &names,
+            how.resolv_conf.as_deref(),
+            how.hosts.as_deref(),
+        )?;
+        let mut args = how.args;
+        args.uuid = preparing.uuid().to_owned();
+        args.private_users = made_of.private_users;
+        let launch = Launch {
+            overlays: made_of.overlays(),
+            entrypoint: stage1::run_path(&stage1.manifest)?,
+            version: stage1::interface_version(&stage1.manifest),
+            args,
+        };
+        let running = preparing
+            .into_running(&pods)
+            .doing("cannot move the pod to the run phase")?;
+        Err(launch::exec(context, running, &launch))
     };
-    let running = preparing
-        .into_running(&pods)
-        .doing("cannot move the pod to the run phase")?;
-    Err(launch::exec(context, running, &launch))
+    match start() {
+        Err(failure) => failure,
+    }
 }

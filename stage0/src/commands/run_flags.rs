@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use clap::{ArgMatches, Command};
+use clap::{ArgAction, ArgMatches, Command};
 use stage1_abi::{DnsConfMode, FileMode, RunArgs};
 
 use crate::cli::flags::{Values, list, optional, switch, text};
@@ -12,7 +12,7 @@ use crate::failure::Failure;
 /// Adds the flags.
 pub(super) fn arguments(command: Command) -> Command {
     command.args([
-        optional("net", "default", "default", "configure the pod's networking. Optionally, pass a list of user-configured networks to load and set arguments to pass to each network, respectively. Syntax: --net[=n[:args], ...]"),
+        optional("net", "default", "default", "configure the pod's networking. Optionally, pass a list of user-configured networks to load and set arguments to pass to each network, respectively. Syntax: --net[=n[:args], ...]").action(ArgAction::Append),
         list("dns", "name servers to write in /etc/resolv.conf. Pass 'host' to use the host's resolv.conf. Pass 'none' to ignore CNI DNS config"),
         list("dns-search", "DNS search domains to write in /etc/resolv.conf"),
         list("dns-opt", "DNS options to write in /etc/resolv.conf"),
@@ -38,7 +38,8 @@ pub(super) struct RunRequest {
 
 /// Reads the flags.
 pub(super) fn read(context: &Context, matches: &ArgMatches) -> Result<RunRequest, Failure> {
-    let net = networks(&matches.str("net").replace(' ', ""))?;
+    // Several uses add up.
+    let net = networks(&matches.strings("net").join(",").replace(' ', ""))?;
     let interactive = matches.is("interactive");
     if matches.is("mds-register") {
         return Err(Failure::new(match net.as_str() {
@@ -263,6 +264,19 @@ mod tests {
                 .ends_with("\n\n198.51.100.0 host1 host3\n198.51.100.1 host2\n")
         );
         assert!(hosts(&matches("rkt run --hosts-entry=1.2.3.4 x")).is_err());
+    }
+
+    #[test]
+    fn uses_of_net_add_up() {
+        let net = |line: &str| networks(&matches(line).strings("net").join(","));
+        assert_eq!(net("rkt run x").unwrap(), "default");
+        assert_eq!(net("rkt run --net x").unwrap(), "default");
+        assert_eq!(
+            net("rkt run --net=a:IP=1.2.3.4 --net x --net=b,c").unwrap(),
+            "a:IP=1.2.3.4,default,b,c"
+        );
+        assert!(net("rkt run --net=a --net=b,a x").is_err());
+        assert!(net("rkt run --net=host --net=b x").is_err());
     }
 
     #[test]

@@ -41,6 +41,24 @@ pub(crate) fn generate(
     Ok(manifest)
 }
 
+/// An app to add to the pod of this manifest. The volumes that its mount points lack become its own.
+pub(crate) fn add(
+    manifest: &PodManifest,
+    request: &AppRequest,
+    image: &MergedImage,
+) -> Result<RuntimeApp, Failure> {
+    let mut runtime = request.merge(image, &PodEnv::default(), &[])?;
+    let mut implicit = Vec::new();
+    fulfil(&mut runtime, &manifest.volumes, &mut implicit)?;
+    for volume in implicit {
+        let mounts = runtime.mounts.iter_mut();
+        for mount in mounts.filter(|m| m.volume == volume.name) {
+            mount.app_volume = Some(volume.clone());
+        }
+    }
+    Ok(runtime)
+}
+
 /// Completes a manifest that the user wrote (`--pod-manifest`): what its apps leave to their images
 /// is filled in.
 pub(crate) fn adopt(

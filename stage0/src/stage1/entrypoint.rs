@@ -11,7 +11,7 @@ use std::process::{Command, ExitStatus};
 
 use appc::ImageManifest;
 use pod::Pod;
-use stage1_abi::{annotation, path};
+use stage1_abi::{annotation, env, path};
 
 use crate::context::Context;
 use crate::failure::{Doing, Failure};
@@ -25,6 +25,16 @@ pub(crate) enum Kind {
     Gc,
     /// Ends a pod.
     Stop,
+    /// Connects to an app's streams.
+    Attach,
+    /// Adds an app to a mutable pod.
+    AppAdd,
+    /// Starts an app of a mutable pod.
+    AppStart,
+    /// Ends an app of a mutable pod.
+    AppStop,
+    /// Takes an app out of a mutable pod.
+    AppRm,
 }
 
 impl Kind {
@@ -33,6 +43,11 @@ impl Kind {
             Self::Enter => annotation::ENTER,
             Self::Gc => annotation::GC,
             Self::Stop => annotation::STOP,
+            Self::Attach => annotation::ATTACH,
+            Self::AppAdd => annotation::APP_ADD,
+            Self::AppStart => annotation::APP_START,
+            Self::AppStop => annotation::APP_STOP,
+            Self::AppRm => annotation::APP_RM,
         }
     }
 }
@@ -86,6 +101,28 @@ impl Entrypoints {
             .doing_with(|| format!("cannot execute {}", program.display()))
     }
 
+    /// Runs a crossing entrypoint in the pod's directory and waits for it: it finds out by its
+    /// environment, which is nothing but this, how to get into the pod whose PID 1 is `pid`
+    /// (surface: "stage0 → stage1 ABI").
+    pub(crate) fn cross(
+        &self,
+        pod: &Pod,
+        kind: Kind,
+        pid: u32,
+        args: Vec<OsString>,
+    ) -> Result<ExitStatus, Failure> {
+        let program = self.path(kind)?;
+        Command::new(&program)
+            .args(args)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env(env::ENTER_CMD, self.path(Kind::Enter)?)
+            .env(env::ENTER_PID, pid.to_string())
+            .current_dir(pod.dir().path())
+            .status()
+            .doing_with(|| format!("cannot execute {}", program.display()))
+    }
+
     /// Becomes an entrypoint, in the pod's directory. Returns only to say why that failed.
     pub(crate) fn exec(&self, pod: &Pod, kind: Kind, args: Vec<OsString>) -> Failure {
         let exec = || -> Result<std::convert::Infallible, Failure> {
@@ -101,6 +138,17 @@ impl Entrypoints {
             Err(failure) => failure,
         }
     }
+}
+
+/// Whether a stage1 can change the apps of a running pod.
+pub(crate) fn is_mutable(manifest: &ImageManifest) -> bool {
+    [
+        annotation::APP_RM,
+        annotation::APP_START,
+        annotation::APP_STOP,
+    ]
+    .iter()
+    .all(|name| manifest.annotations.get(name).is_some())
 }
 
 /// The interface version that a stage1 image declares; 1 when it declares none.

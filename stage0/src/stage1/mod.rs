@@ -4,5 +4,5 @@ mod embedded;
 mod entrypoint;
 mod select;
 
-pub(crate) use entrypoint::{Entrypoints, Kind, interface_version, run_path};
+pub(crate) use entrypoint::{Entrypoints, Kind, interface_version, is_mutable, run_path};
 pub(crate) use select::{Stage1Choice, arguments, choose};

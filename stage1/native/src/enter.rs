@@ -13,12 +13,12 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid
 use sandbox::Context;
 use sandbox::clone::{Child, Cloned, Namespaces, clone};
 use sandbox::signals::{self, SignalFd};
-use stage1_abi::{EnterArgs, InsecureOptions, path};
+use stage1_abi::{EnterArgs, path};
 use supervisor::terminal::{Mode, Relay, Relayed};
-use supervisor::{AppPlan, Identity, KILLED_BY_SIGNAL, Users, environment, launch};
+use supervisor::{AppPlan, Identity, KILLED_BY_SIGNAL, StreamModes, Users, environment, launch};
 
 use crate::error::Error;
-use crate::{FAILURE, isolators, manifest};
+use crate::{FAILURE, isolators, manifest, plan, runtime_config};
 
 /// Runs the command in the app and passes its exit status on.
 pub(crate) fn enter(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error> {
@@ -63,16 +63,11 @@ fn plan(args: &EnterArgs) -> Result<AppPlan, Error> {
         .app(&args.app)
         .ok_or_else(|| Error::Enter(format!("there is no app {:?} in the pod", args.app)))?;
     let app: App = manifest::app_of(runtime)?;
-    let isolation = isolators::of_app(&args.app, &app, InsecureOptions::default())?;
+    let isolation = isolators::of_app(&args.app, &app, runtime_config::read("")?.insecure)?;
     let text = |arg: &OsString| arg.clone().into_string();
     let command: Result<Vec<String>, _> = args.command.iter().map(text).collect();
     let exec = command.map_err(|arg| Error::Enter(format!("argument {arg:?} is not UTF-8")))?;
-    let mut variables: Vec<_> = app
-        .environment
-        .0
-        .iter()
-        .map(|v| (v.name.clone(), v.value.clone()))
-        .collect();
+    let mut variables = plan::environment(&app);
     if !variables.iter().any(|(name, _)| name == "TERM") {
         let term = std::env::var("TERM").unwrap_or_else(|_| "vt100".into());
         variables.push(("TERM".into(), term));
@@ -87,6 +82,7 @@ fn plan(args: &EnterArgs) -> Result<AppPlan, Error> {
         supplementary_gids: app.supplementary_gids,
         pre_start: None,
         post_stop: None,
+        streams: StreamModes::INTERACTIVE,
         operations: Vec::new(),
         security: isolation.security,
         cgroup: None,

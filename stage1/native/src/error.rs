@@ -36,6 +36,10 @@ pub(crate) enum Error {
     NotRunning(String),
     #[error("{0}")]
     Enter(String),
+    #[error("{0} is not the pid of a pod")]
+    EnterPid(&'static str),
+    #[error("cannot attach to app {app:?}: {reason}")]
+    Attach { app: String, reason: String },
 }
 
 impl Error {

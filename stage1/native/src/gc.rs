@@ -2,12 +2,12 @@
 //! main process was killed. The run entrypoint ends with the same steps.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use stage1_abi::GcArgs;
 
 use crate::error::Error;
-use crate::network;
+use crate::network::{self, End};
 
 /// In the pod directory: the pod's cgroup directories, one a line.
 pub(crate) const CGROUPS: &str = "cgroups";
@@ -16,7 +16,7 @@ pub(crate) const CGROUPS: &str = "cgroups";
 pub(crate) fn gc(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error> {
     let args = GcArgs::parse(args)?;
     Ok(
-        match clean_up(&args.uuid, args.local_config.as_deref(), true) {
+        match clean_up(&args.uuid, args.local_config.as_deref(), End::LongAgo) {
             true => 0,
             false => crate::FAILURE,
         },
@@ -24,8 +24,8 @@ pub(crate) fn gc(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error> 
 }
 
 /// Removes networks and cgroups; tells what could not be removed and goes on. Whether all went.
-pub(crate) fn clean_up(uuid: &str, local_config: Option<&Path>, collect: bool) -> bool {
-    let mut errors = network::tear_down(uuid, local_config, collect);
+pub(crate) fn clean_up(uuid: &str, local_config: Option<&Path>, end: End<'_>) -> bool {
+    let mut errors = network::tear_down(uuid, local_config, end);
     errors.extend(remove_cgroups());
     for error in &errors {
         eprintln!("rkt: pod {uuid}: {error}");
@@ -33,13 +33,14 @@ pub(crate) fn clean_up(uuid: &str, local_config: Option<&Path>, collect: bool) -
     errors.is_empty()
 }
 
+/// The pod's cgroup directories.
+pub(crate) fn cgroups() -> Vec<PathBuf> {
+    let text = std::fs::read_to_string(CGROUPS).unwrap_or_default();
+    text.lines().map(PathBuf::from).collect()
+}
+
 fn remove_cgroups() -> Vec<String> {
-    let Ok(directories) = std::fs::read_to_string(CGROUPS) else {
-        return Vec::new();
-    };
-    let removed = directories
-        .lines()
-        .map(|d| sandbox::cgroup::remove(Path::new(d)));
+    let removed = cgroups().into_iter().map(|d| sandbox::cgroup::remove(&d));
     removed
         .filter_map(|result| result.err().map(|e| e.to_string()))
         .collect()

@@ -59,6 +59,8 @@ pub(crate) fn of_app(name: &str, app: &App, insecure: InsecureOptions) -> Result
                 filter = Filter::Wish(policy(name, Mode::Remove, &wish)?)
             }
             IsolatorValue::OomScoreAdj(score) => oom_score_adj = Some(i32::from(score)),
+            // The pod's networks are limited, see `network`.
+            IsolatorValue::NetworkBandwidth(_) => {}
             _ => eprintln!(
                 "rkt: app {name:?}: isolator {} is not applied",
                 isolator.name

@@ -50,8 +50,6 @@ pub(crate) struct Wishes<'a> {
     pub(crate) root_read_only: bool,
     /// The pod has a network stack of its own, whose settings are the apps' to change.
     pub(crate) own_network: bool,
-    /// Networks gave the pod a resolv.conf.
-    pub(crate) resolv_conf: bool,
 }
 
 /// The operations, in the order they must happen.
@@ -64,7 +62,8 @@ pub(crate) fn operations(wishes: Wishes<'_>) -> Vec<Operation> {
         },
         Operation::Devices,
     ];
-    let covered = |path: &str| wishes.mounts.iter().any(|m| m.target == Path::new(path));
+    let targets: Vec<PathBuf> = wishes.mounts.iter().map(|m| m.target.clone()).collect();
+    let covered = |path: &str| targets.iter().any(|target| target == Path::new(path));
     for (path, mode) in DIRECTORIES
         .into_iter()
         .filter(|(path, _)| *path != "/var/tmp")
@@ -76,7 +75,15 @@ pub(crate) fn operations(wishes: Wishes<'_>) -> Vec<Operation> {
     }
     names(&mut list, &wishes);
     list.retain(|operation| !matches!(operation, Operation::Proc if covered("/proc")));
+    let (resolv_conf, over_volume) = (resolv_conf(wishes.args), covered(RESOLV_CONF));
+    if !over_volume {
+        list.extend(resolv_conf.clone());
+    }
     list.extend(sorted(wishes.mounts).into_iter().map(Operation::Volume));
+    // What the command line or a network says goes before a volume at the very place.
+    if over_volume {
+        list.extend(resolv_conf);
+    }
     if wishes.root_read_only {
         list.push(Operation::RootReadOnly);
     }
@@ -91,23 +98,39 @@ fn protect(list: &mut Vec<Operation>, own_network: bool) {
     list.extend(INACCESSIBLE.map(|path| Operation::Inaccessible(path.into())));
 }
 
-/// Host name, hosts and resolver (networking-dns, stage1 interface version 4).
+/// Where programs look for name servers.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// A file of the stage1 root file system over one of the app. The host's own is not the pod's to
+/// change.
+fn from_stage1(source: &str, target: &str, mode: FileMode) -> Operation {
+    Operation::BindFromStage1 {
+        source: Path::new("/").join(source),
+        target: target.into(),
+        if_there: mode == FileMode::Default,
+        read_only: mode == FileMode::Host,
+    }
+}
+
+/// The resolver (networking-dns, "Precedence"): by default what a network gave, which is known
+/// only when the networks are up.
+fn resolv_conf(args: &RunArgs) -> Option<Operation> {
+    match args.dns_conf_mode.resolv {
+        FileMode::None => None,
+        mode => Some(from_stage1(path::RESOLV_CONF, RESOLV_CONF, mode)),
+    }
+}
+
+/// Host name and hosts (stage1 interface version 4).
 fn names(list: &mut Vec<Operation>, wishes: &Wishes<'_>) {
     list.push(Operation::BindWithin {
         source: "/proc/sys/kernel/hostname".into(),
         target: "/etc/hostname".into(),
     });
-    let stage1 = |source: &str, target: &str| Operation::BindFromStage1 {
-        source: Path::new("/").join(source),
-        target: target.into(),
-    };
-    match wishes.args.dns_conf_mode.resolv {
-        FileMode::None => {}
-        FileMode::Default if !wishes.resolv_conf => {}
-        _ => list.push(stage1(path::RESOLV_CONF, "/etc/resolv.conf")),
-    }
     match wishes.args.dns_conf_mode.hosts {
-        FileMode::Host | FileMode::Stage0 => list.push(stage1(path::HOSTS, "/etc/hosts")),
+        mode @ (FileMode::Host | FileMode::Stage0) => {
+            list.push(from_stage1(path::HOSTS, "/etc/hosts", mode));
+        }
         FileMode::None | FileMode::Default => {
             let text = format!(
                 "127.0.0.1\tlocalhost localhost.localdomain {}\n::1\tlocalhost ip6-localhost ip6-loopback\n",
@@ -147,7 +170,6 @@ mod tests {
                 .into(),
             root_read_only: true,
             own_network: true,
-            resolv_conf: false,
         }
     }
 
@@ -174,6 +196,23 @@ mod tests {
                     .iter()
                     .position(|o| *o == Operation::Writable("/proc/sys/net".into()))
         );
+    }
+
+    #[test]
+    fn a_networks_resolver_goes_before_a_volume_at_its_place() {
+        let args = RunArgs::default();
+        let place = |target: &str| {
+            let mut wishes = wishes(&args);
+            wishes.mounts[0].target = target.into();
+            let list = operations(wishes);
+            let resolver = |o: &Operation| matches!(o, Operation::BindFromStage1 { target, .. } if target == Path::new(RESOLV_CONF));
+            let volume =
+                |o: &Operation| matches!(o, Operation::Volume(m) if m.target == Path::new(target));
+            let at = |wanted: &dyn Fn(&Operation) -> bool| list.iter().position(wanted).unwrap();
+            at(&resolver) > at(&volume)
+        };
+        assert!(place("/etc/resolv.conf"));
+        assert!(!place("/etc"));
     }
 
     #[test]

@@ -1,16 +1,21 @@
-//! rkt's default stage1, as one program with a name for each entrypoint: `run`, `enter`, `gc` and
-//! `stop` (implementor's guide, "Entrypoints"). It isolates with namespaces, cgroups, capabilities
+//! rkt's default stage1, as one program with a name for each entrypoint: `run`, `enter`, `gc`,
+//! `stop`, `attach`, `app-add`, `app-start`, `app-stop` and `app-rm` (implementor's guide,
+//! "Entrypoints"). It isolates with namespaces, cgroups, capabilities
 //! and a system call filter; its supervisor is PID 1 of the pod.
 
+mod app;
+mod attach;
 mod enter;
 mod error;
 mod gc;
 mod isolators;
 mod layout;
 mod manifest;
+mod mounts;
 mod network;
 mod plan;
 mod run;
+mod runtime_config;
 mod stop;
 
 use std::ffi::OsString;
@@ -41,6 +46,11 @@ fn entrypoint(program: &OsString, args: impl Iterator<Item = OsString>) -> Resul
         Some("enter") => enter::enter(args),
         Some("gc") => gc::gc(args),
         Some("stop") => stop::stop(args),
+        Some("attach") => attach::attach(args),
+        Some("app-add") => app::add(args),
+        Some("app-start") => app::start(args),
+        Some("app-stop") => app::stop(args),
+        Some("app-rm") => app::remove(args),
         _ => Err(Error::Entrypoint(program.clone())),
     }
 }

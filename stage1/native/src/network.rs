@@ -1,12 +1,14 @@
 //! The pod's networks, between the stages' arguments and the `net` crate.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use appc::{IsolatorValue, PodManifest};
 use net::{Forward, HostPort, Limits, NetList, Paths, PodNetworks, Protocol, Request};
+use rustix::event::Timespec;
 use sandbox::{Context, netns};
-use stage1_abi::RunArgs;
+use stage1_abi::{FileMode, RunArgs, path};
 
 use crate::error::Error;
 use crate::manifest;
@@ -50,6 +52,12 @@ impl Network {
         !self.host
     }
 
+    /// Whether the networks must be up before the apps' file systems are made: what they say about
+    /// name servers belongs into those.
+    pub(crate) fn comes_first(&self, args: &RunArgs) -> bool {
+        args.dns_conf_mode.resolv == FileMode::Default && self.plan.may_give_dns()
+    }
+
     /// Makes the pod's network namespace; `None` for the host's.
     pub(crate) fn namespace(&self) -> Result<Option<OwnedFd>, Error> {
         match self.host {
@@ -71,16 +79,72 @@ impl Network {
     }
 }
 
-/// Takes the networks of the pod in the working directory down; the errors on the way.
-/// `collect`: long after the pod's end, when also what should have gone by itself is looked for.
-pub(crate) fn tear_down(uuid: &str, local: Option<&Path>, collect: bool) -> Vec<String> {
-    let paths = paths(&local_config(local));
-    let down = if collect {
-        net::collect
-    } else {
-        net::tear_down
+/// Writes the resolv.conf that a network gave, where the apps' file systems take it from; the
+/// command line's goes before (networking-dns, "Precedence").
+pub(crate) fn write_resolv_conf(args: &RunArgs, networks: &PodNetworks) -> Result<(), Error> {
+    let Some((network, dns)) = &networks.dns else {
+        return Ok(());
     };
-    let errors = down(Path::new("."), uuid, &paths);
+    if args.dns_conf_mode.resolv != FileMode::Default {
+        return Ok(());
+    }
+    let path = Path::new(path::STAGE1_ROOTFS).join(path::RESOLV_CONF);
+    let write = || {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        std::fs::write(&path, dns.resolv_conf(network))
+    };
+    write().map_err(|source| Error::Write {
+        path: path.clone(),
+        source,
+    })
+}
+
+/// How long the keepers of leases have nothing to do, and where they expect answers.
+pub(crate) fn waits_of<'a>(
+    keepers: impl Iterator<Item = &'a net::Keeper>,
+) -> (Option<Timespec>, Vec<BorrowedFd<'a>>) {
+    let (mut limit, mut answers) = (None, Vec::new());
+    for keeper in keepers {
+        limit = match (limit, keeper.deadline()) {
+            (Some(a), Some(b)) => Some(std::cmp::min::<Duration>(a, b)),
+            (a, b) => a.or(b),
+        };
+        answers.extend(keeper.fd());
+    }
+    let limit = limit.map(|limit| Timespec {
+        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: limit.subsec_nanos().into(),
+    });
+    (limit, answers)
+}
+
+/// Gives back what a pod's networks lent it for its life.
+pub(crate) fn give_back(networks: Option<PodNetworks>) {
+    for keeper in networks.into_iter().flat_map(|n| n.keepers) {
+        keeper.release();
+    }
+}
+
+/// What there is of a pod when its networks are taken down.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum End<'a> {
+    /// It has just ended; its network namespace, if it had one, is still held.
+    Now(Option<BorrowedFd<'a>>),
+    /// It ended some time ago, perhaps by a kill: also what should have gone by itself is looked
+    /// for.
+    LongAgo,
+}
+
+/// Takes the networks of the pod in the working directory down; the errors on the way.
+pub(crate) fn tear_down(uuid: &str, local: Option<&Path>, end: End<'_>) -> Vec<String> {
+    let paths = paths(&local_config(local));
+    let pod_dir = Path::new(".");
+    let errors = match end {
+        End::Now(netns) => net::tear_down(pod_dir, uuid, &paths, netns),
+        End::LongAgo => net::collect(pod_dir, uuid, &paths),
+    };
     errors.iter().map(ToString::to_string).collect()
 }
 
@@ -102,8 +166,17 @@ fn said(error: net::Error) -> Error {
 fn bandwidth(pod: &PodManifest) -> Result<Option<Limits>, Error> {
     const NAME: &str = "resource/network-bandwidth";
     let mut found = pod.isolators.get(NAME).cloned();
-    if let (None, [only]) = (&found, &pod.apps[..]) {
-        found = manifest::app_of(only)?.isolators.get(NAME).cloned();
+    for runtime in &pod.apps {
+        let own = manifest::app_of(runtime)?.isolators.get(NAME).cloned();
+        match (own, pod.apps.len()) {
+            (None, _) => {}
+            (own, 1) => found = found.or(own),
+            _ => eprintln!(
+                "rkt: app {:?}: isolator {NAME} is not applied: the apps of a pod share its \
+                 interfaces, so it is the pod's to have",
+                runtime.name.as_str()
+            ),
+        }
     }
     let Some(isolator) = found else {
         return Ok(None);

@@ -6,21 +6,22 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use net::PodNetworks;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use sandbox::Context;
 use sandbox::cgroup::{Location, PodCgroup};
 use sandbox::clone::{Child, Cloned, Namespaces, clone};
+use sandbox::memory::poll_at_rest;
 use sandbox::signals::{self, SignalFd};
 use stage1_abi::{RunArgs, env, path};
 use supervisor::terminal::Mode;
-use supervisor::{KILLED_BY_SIGNAL, Links, PodPlan};
+use supervisor::{KILLED_BY_SIGNAL, Links, PodPlan, StreamMode};
 
 use crate::error::Error;
-use crate::network::Network;
-use crate::{FAILURE, gc, manifest, plan};
+use crate::network::{End, Network};
+use crate::{FAILURE, gc, manifest, network, plan, runtime_config};
 
 /// Signals that end a pod when they reach its main process.
 const ENDING: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
@@ -29,9 +30,11 @@ const ENDING: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUI
 pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error> {
     let args = RunArgs::parse(args)?;
     check_lock()?;
-    let result = start(&args).and_then(Running::wait);
+    let mut namespace = None;
+    let result = start(&args, &mut namespace).and_then(Running::wait);
     // Also after a failure: what was made until then goes.
-    gc::clean_up(&args.uuid, args.local_config.as_deref(), false);
+    let end = End::Now(namespace.as_ref().map(AsFd::as_fd));
+    gc::clean_up(&args.uuid, args.local_config.as_deref(), end);
     result
 }
 
@@ -41,35 +44,60 @@ struct Running {
     signals: SignalFd,
     /// The terminal's mode while the pod runs.
     _mode: Option<Mode>,
-    /// The pod's ports on the host.
-    _networks: Option<PodNetworks>,
+    /// The pod's ports on the host, and its leases of DHCP servers.
+    networks: Option<PodNetworks>,
 }
 
-fn start(args: &RunArgs) -> Result<Running, Error> {
+/// Starts the pod. Its network namespace is left in `held`, for the tear-down.
+fn start(args: &RunArgs, held: &mut Option<OwnedFd>) -> Result<Running, Error> {
     let pod = manifest::pod()?;
     let network = Network::plan(args, &pod)?;
     let cgroup = make_cgroup(&args.uuid)?;
-    let plan = plan::pod(args, &pod, network.is_own(), |app, limits| match &cgroup {
+    runtime_config::write(args)?;
+    let planned = plan::Pod {
+        args,
+        manifest: &pod,
+        own_network: network.is_own(),
+    };
+    let plan = planned.plan(|app, limits| match &cgroup {
         Some(cgroup) => cgroup.app(app, limits).map(Some),
         None => Ok(None),
     })?;
-    let namespace = network.namespace()?;
-    let mode = if args.interactive {
+    *held = network.namespace()?;
+    let namespace = held.as_ref();
+    let interactive = plan
+        .apps
+        .iter()
+        .any(|app| app.streams.has(StreamMode::Interactive));
+    let mode = if interactive {
         Mode::raw()
     } else {
         Mode::unbuffered()
     };
     let signals = SignalFd::block_all().context("block", "signals")?;
+    let set_up = || {
+        let networks = network.set_up(namespace)?;
+        if let Some(networks) = &networks {
+            network::write_resolv_conf(args, networks)?;
+        }
+        Ok(networks)
+    };
+    // Usually beside the making of the apps' file systems.
+    let early = match network.comes_first(args) {
+        true => Some(set_up()?),
+        false => None,
+    };
     let (go_read, go) = pipe_with(PipeFlags::CLOEXEC).context("make", "a pipe")?;
     let links = Links {
         go: go_read,
-        watch_input: mode.is_some() && !args.interactive,
+        watch_input: mode.is_some() && !interactive,
     };
     let into = cgroup.as_ref().and_then(PodCgroup::supervisor);
-    let supervisor = clone_supervisor(args, plan, links, namespace.as_ref(), into, &go)?;
+    let supervisor = clone_supervisor(args, plan, links, namespace, into, &go)?;
     write_file(path::PID, &supervisor.pid.as_raw_nonzero().to_string())?;
-    let ready = make_surroundings(cgroup.as_ref(), supervisor.pid, || {
-        network.set_up(namespace.as_ref())
+    let ready = make_surroundings(cgroup.as_ref(), supervisor.pid, || match early {
+        Some(networks) => Ok(networks),
+        None => set_up(),
     });
     match ready {
         Ok(networks) => {
@@ -78,7 +106,7 @@ fn start(args: &RunArgs) -> Result<Running, Error> {
                 supervisor,
                 signals,
                 _mode: mode,
-                _networks: networks,
+                networks,
             })
         }
         Err(error) => {
@@ -147,7 +175,7 @@ fn make_cgroup(uuid: &str) -> Result<Option<PodCgroup>, Error> {
 }
 
 /// Writes a file of the pod directory so that a reader finds all of it or nothing.
-fn write_file(name: &str, text: &str) -> Result<(), Error> {
+pub(crate) fn write_file(name: &str, text: &str) -> Result<(), Error> {
     let temporary = format!(".{name}");
     std::fs::write(&temporary, text)
         .and_then(|()| std::fs::rename(&temporary, name))
@@ -193,15 +221,22 @@ fn clone_supervisor(
 }
 
 impl Running {
-    /// Waits for the end of the pod and passes signals in meanwhile.
-    fn wait(self) -> Result<u8, Error> {
-        sandbox::memory::give_back();
+    /// Waits for the end of the pod; passes signals in and keeps its leases meanwhile.
+    fn wait(mut self) -> Result<u8, Error> {
         loop {
-            let mut fds = [
+            sandbox::clone::collect_strays(self.supervisor.pid);
+            let keepers = self.networks.iter().flat_map(|n| &n.keepers);
+            let (limit, answers) = network::waits_of(keepers);
+            let mut fds = vec![
                 PollFd::new(&self.supervisor.pidfd, PollFlags::IN),
                 PollFd::new(&self.signals, PollFlags::IN),
             ];
-            match poll(&mut fds, None) {
+            fds.extend(
+                answers
+                    .into_iter()
+                    .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+            );
+            match poll_at_rest(&mut fds, limit.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => {
                     return Err(errno)
@@ -210,9 +245,16 @@ impl Running {
                 }
             }
             let ended = !fds[0].revents().is_empty();
+            drop(fds);
             self.forward()?;
+            let keepers = self.networks.iter_mut().flat_map(|n| &mut n.keepers);
             if ended {
-                return wait_for(&self.supervisor);
+                let status = wait_for(&self.supervisor);
+                network::give_back(self.networks.take());
+                return status;
+            }
+            for said in keepers.filter_map(net::Keeper::turn) {
+                eprintln!("rkt: pod network {said}");
             }
         }
     }

@@ -4,9 +4,14 @@
 //! before it starts, in a [`PodPlan`]; it only carries the plan out.
 
 mod app;
+mod attach;
+pub mod control;
+mod ending;
+mod mutable;
 mod output;
 mod plan;
 mod pod;
+mod polling;
 mod running;
 mod status;
 mod supervise;
@@ -15,6 +20,8 @@ pub mod terminal;
 pub use app::identity::{Identity, become_user};
 pub use app::users::{User, Users};
 pub use app::{environment, launch};
-pub use plan::{AppPlan, MountPlan, Operation, PodPlan, Security, VolumePlan};
-pub use pod::{Links, run};
+pub use plan::{
+    AppPlan, MountPlan, Operation, PodPlan, Security, StreamMode, StreamModes, VolumePlan,
+};
+pub use pod::{Links, copy_volume, run};
 pub use status::{FAILED_TO_START, KILLED_BY_SIGNAL};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sandbox::caps::Capabilities;
 use sandbox::cgroup::AppCgroup;
 use sandbox::seccomp::Program;
+use serde::{Deserialize, Serialize};
 
 /// What the supervisor of a pod carries out.
 #[derive(Debug)]
@@ -16,8 +17,8 @@ pub struct PodPlan {
     pub volumes: Vec<VolumePlan>,
     /// The apps, in the manifest's order.
     pub apps: Vec<AppPlan>,
-    /// The one app has rkt's own terminal or streams.
-    pub interactive: bool,
+    /// Apps come and go while the pod runs; it ends only when it is told to.
+    pub mutable: bool,
     /// Print each operation of the apps' file systems.
     pub debug: bool,
     /// How long apps may take to end after TERM, before KILL.
@@ -36,7 +37,7 @@ pub struct VolumePlan {
 }
 
 /// One app as it will run.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct AppPlan {
     /// Its name in the pod.
     pub name: String,
@@ -56,22 +57,77 @@ pub struct AppPlan {
     pub pre_start: Option<Vec<String>>,
     /// Program of the post-stop event handler.
     pub post_stop: Option<Vec<String>>,
+    /// Where its standard streams lead.
+    pub streams: StreamModes,
     /// What to make of its file system, in order.
     pub operations: Vec<Operation>,
     /// What it may do.
     pub security: Security,
     /// Its cgroup; `None` leaves it in the supervisor's.
+    #[serde(skip)]
     pub cgroup: Option<AppCgroup>,
 }
 
+/// Where the standard streams of an app lead (devel-log-attach-design, "Runtime modes").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamModes {
+    /// Standard input.
+    pub stdin: StreamMode,
+    /// Standard output.
+    pub stdout: StreamMode,
+    /// Standard error.
+    pub stderr: StreamMode,
+}
+
+/// Where one stream leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StreamMode {
+    /// Nowhere.
+    Null,
+    /// To the pod's log and rkt's own streams, line by line.
+    Log,
+    /// To whoever attaches to it.
+    Stream,
+    /// To a terminal of the app's own, to which one can attach.
+    Terminal,
+    /// To rkt's own terminal or streams.
+    Interactive,
+}
+
+impl Default for StreamModes {
+    fn default() -> Self {
+        Self {
+            stdin: StreamMode::Null,
+            stdout: StreamMode::Log,
+            stderr: StreamMode::Log,
+        }
+    }
+}
+
+impl StreamModes {
+    /// rkt's own terminal or streams for all three.
+    pub const INTERACTIVE: Self = Self {
+        stdin: StreamMode::Interactive,
+        stdout: StreamMode::Interactive,
+        stderr: StreamMode::Interactive,
+    };
+
+    /// Whether any stream has this mode.
+    pub fn has(&self, mode: StreamMode) -> bool {
+        [self.stdin, self.stdout, self.stderr].contains(&mode)
+    }
+}
+
 /// What an app may do.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Security {
     /// Bounding set.
+    #[serde(with = "as_bits")]
     pub capabilities: Capabilities,
     /// The set was asked for by an isolator, so an app that is not root gets it too.
     pub ambient: bool,
     /// System call filter.
+    #[serde(with = "as_bytes")]
     pub seccomp: Option<Program>,
     /// Set-id programs give nothing.
     pub no_new_privileges: bool,
@@ -80,7 +136,7 @@ pub struct Security {
 }
 
 /// A mount of a volume in an app.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountPlan {
     /// Where the volume was gathered, below the stage1 root file system.
     pub volume: PathBuf,
@@ -93,7 +149,7 @@ pub struct MountPlan {
 }
 
 /// One step of making an app's file system. Paths are the app's own unless said otherwise.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Operation {
     /// A directory with this mode, if nothing is there.
     Directory(PathBuf, u32),
@@ -114,6 +170,10 @@ pub enum Operation {
         source: PathBuf,
         /// Path in the app.
         target: PathBuf,
+        /// A missing source is passed over: it is made after the plan, or not at all.
+        if_there: bool,
+        /// Nothing can be written through it.
+        read_only: bool,
     },
     /// A path of the app over another path of the app, read-only.
     BindWithin {
@@ -132,4 +192,40 @@ pub enum Operation {
     Inaccessible(PathBuf),
     /// The app's root file system can be read only; mounts in it keep what they allow.
     RootReadOnly,
+}
+
+/// Capabilities as their bits.
+mod as_bits {
+    use sandbox::caps::Capabilities;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(set: &Capabilities, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(set.bits())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Capabilities, D::Error> {
+        u64::deserialize(from).map(Capabilities::from_bits)
+    }
+}
+
+/// A filter as its bytes.
+mod as_bytes {
+    use sandbox::seccomp::Program;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        program: &Option<Program>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        program.as_ref().map(Program::as_bytes).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Program>, D::Error> {
+        let bytes = Option::<Vec<u8>>::deserialize(from)?;
+        Ok(bytes.map(|bytes| Program::from_bytes(&bytes)))
+    }
 }

@@ -78,26 +78,33 @@ fn stage1_root() -> Result<Root, Error> {
 }
 
 fn gather(volume: &VolumePlan, root: &Root) -> Result<(), Error> {
+    attach_volume(root, &volume.gathered, copy_volume(volume)?)
+}
+
+/// A copy of the mount that a volume is on, not attached anywhere yet.
+///
+/// # Errors
+/// A source that is not there.
+pub fn copy_volume(volume: &VolumePlan) -> Result<OwnedFd, Error> {
     let source = volume.source.display();
     // The host's path may be a symlink: it is the user's, and followed.
-    let fd = openat(
-        CWD,
-        &volume.source,
-        OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .context("open volume source", &source)?;
-    let stat = rustix::fs::fstat(&fd).context("inspect volume source", &source)?;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let fd =
+        openat(CWD, &volume.source, flags, Mode::empty()).context("open volume source", &source)?;
+    mounts::copy(&fd, Path::new(""), volume.recursive).context("copy mount", &source)
+}
+
+/// Attaches a volume's mount at its place below the stage1 root file system.
+pub(crate) fn attach_volume(root: &Root, place: &Path, mount: OwnedFd) -> Result<(), Error> {
+    let stat = rustix::fs::fstat(&mount).context("inspect volume", place.display())?;
     let kind = match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
         rustix::fs::FileType::Directory => Kind::Directory,
         _ => Kind::File,
     };
-    let mount =
-        mounts::copy(&fd, Path::new(""), volume.recursive).context("copy mount", &source)?;
     let target = root
-        .mount_target(&volume.gathered, kind)
-        .context("make", volume.gathered.display())?;
-    mounts::attach(mount, target).context("mount volume", &source)
+        .mount_target(place, kind)
+        .context("make", place.display())?;
+    mounts::attach(mount, target).context("mount volume at", place.display())
 }
 
 /// Blocks all signals of the process that will clone the supervisor, so that none is lost between

@@ -1,6 +1,7 @@
 //! One app of a running pod, from its clone to its recorded status.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -8,9 +9,11 @@ use rustix::process::Pid;
 use sandbox::clone::{Cloned, Namespaces, clone};
 use sandbox::{Context, Error};
 
-use crate::app::{Channel, Streams, run_handler, start};
+use crate::app::{Channel, Stdio, Streams, run_handler, start};
+use crate::attach::{Attachable, Ends};
+use crate::control::Asker;
 use crate::output::{Sink, Source};
-use crate::plan::AppPlan;
+use crate::plan::{AppPlan, StreamMode};
 use crate::status::StatusDirectory;
 
 /// One app, from its clone to its recorded status.
@@ -20,10 +23,20 @@ pub(crate) struct App {
     pub(crate) state: State,
     /// Open until the app's program runs.
     pub(crate) channel: Option<Channel>,
+    /// What it writes to the log: standard output and error.
     pub(crate) sources: [Option<Source>; 2],
+    /// What clients attach to.
+    pub(crate) attachable: Attachable,
     /// Kept for the post-stop handler.
     pub(crate) mounts: Option<OwnedFd>,
-    pub(crate) failed_to_start: bool,
+    /// Why its program could not be executed.
+    pub(crate) failure: Option<String>,
+    /// Who waits for its program to run.
+    pub(crate) starter: Option<Asker>,
+    /// Who waits for its end.
+    pub(crate) stoppers: Vec<Asker>,
+    /// When it is killed, after it was asked to end.
+    pub(crate) deadline: Option<Instant>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,32 +49,54 @@ pub(crate) enum State {
 
 impl App {
     /// Clones the app's process. Its program waits for [`Self::release`].
-    pub(crate) fn start(plan: AppPlan, interactive: bool, debug: bool) -> Result<Self, Error> {
+    pub(crate) fn start(plan: AppPlan, debug: bool) -> Result<Self, Error> {
         let (ours, theirs) = Channel::pair().context("make a channel for app", &plan.name)?;
-        let (streams, pipes) = match interactive {
-            true if rustix::termios::isatty(rustix::stdio::stdin()) => (Streams::Terminal, None),
-            true => (Streams::Inherited, None),
-            false => {
-                let (out, stdout) = pipe().context("make a pipe for app", &plan.name)?;
-                let (err, stderr) = pipe().context("make a pipe for app", &plan.name)?;
-                (Streams::Piped { stdout, stderr }, Some((out, err)))
-            }
-        };
+        let (streams, ends) = streams(&plan).context("make a pipe for app", &plan.name)?;
         let child = start(&plan, &streams, &theirs, debug).context("start app", &plan.name)?;
-        let source = |fd| Source::new(fd, &plan.name, child.pid.as_raw_nonzero().get());
-        let sources = match pipes {
-            Some((out, err)) => [Some(source(out)), Some(source(err))],
-            None => [None, None],
-        };
-        Ok(Self {
+        drop(streams);
+        let mut app = Self {
             pid: child.pid,
             state: State::Running,
             channel: Some(ours),
-            sources,
+            sources: [None, None],
+            attachable: Attachable::default(),
             mounts: None,
-            failed_to_start: false,
+            failure: None,
+            starter: None,
+            stoppers: Vec::new(),
+            deadline: None,
             plan,
-        })
+        };
+        app.connect(ends)?;
+        Ok(app)
+    }
+
+    /// Leads the app's streams where they belong.
+    fn connect(&mut self, mut ends: Ends) -> Result<(), Error> {
+        let modes = self.plan.streams;
+        let pid = self.pid.as_raw_nonzero().get();
+        let outputs = [
+            (modes.stdout, &mut ends.stdout),
+            (modes.stderr, &mut ends.stderr),
+        ];
+        for (source, (mode, end)) in self.sources.iter_mut().zip(outputs) {
+            if mode == StreamMode::Log {
+                *source = end.take().map(|fd| Source::new(fd, &self.plan.name, pid));
+            }
+        }
+        match modes.has(StreamMode::Stream) {
+            true => self.attachable.open(&self.plan.name, ends),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes the master of the terminal that the app opened, to be attached to.
+    pub(crate) fn open_terminal(&mut self, master: OwnedFd) -> Result<(), Error> {
+        let ends = Ends {
+            terminal: Some(master),
+            ..Ends::default()
+        };
+        self.attachable.open(&self.plan.name, ends)
     }
 
     /// Lets the app's program take over, in the app's cgroup.
@@ -107,8 +142,38 @@ impl App {
     }
 }
 
-fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
-    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-    rustix::io::ioctl_fionbio(&read, true)?;
-    Ok((read, write))
+/// What the app gets as standard streams, and the supervisor's ends of them.
+fn streams(plan: &AppPlan) -> Result<(Streams, Ends), Errno> {
+    let modes = plan.streams;
+    let mut ends = Ends::default();
+    if modes.has(StreamMode::Interactive) {
+        let stdio = match rustix::termios::isatty(rustix::stdio::stdin()) {
+            true => || Stdio::Terminal,
+            false => || Stdio::Inherited,
+        };
+        return Ok((Streams([stdio(), stdio(), stdio()]), ends));
+    }
+    let stdin = match modes.stdin {
+        StreamMode::Stream => {
+            let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+            rustix::io::ioctl_fionbio(&write, true)?;
+            ends.stdin = Some(write);
+            Stdio::Pipe(read)
+        }
+        StreamMode::Terminal => Stdio::Terminal,
+        _ => Stdio::Null,
+    };
+    let output = |mode, end: &mut Option<OwnedFd>| match mode {
+        StreamMode::Log | StreamMode::Stream => {
+            let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+            rustix::io::ioctl_fionbio(&read, true)?;
+            *end = Some(read);
+            Ok::<_, Errno>(Stdio::Pipe(write))
+        }
+        StreamMode::Terminal => Ok(Stdio::Terminal),
+        _ => Ok(Stdio::Null),
+    };
+    let stdout = output(modes.stdout, &mut ends.stdout)?;
+    let stderr = output(modes.stderr, &mut ends.stderr)?;
+    Ok((Streams([stdin, stdout, stderr]), ends))
 }

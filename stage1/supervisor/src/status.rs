@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat, symlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, symlinkat, unlinkat};
 use rustix::io::Errno;
 use sandbox::{Context, Error};
 use stage1_abi::path;
@@ -44,6 +44,17 @@ impl StatusDirectory {
     /// Records an app's pid in the pod, for the enter entrypoint.
     pub(crate) fn started(&self, app: &str, pid: i32) -> Result<(), Error> {
         self.write(&format!("{app}.pid"), &pid.to_string())
+    }
+
+    /// Removes what was recorded of an app's earlier run.
+    pub(crate) fn forget(&self, app: &str) -> Result<(), Error> {
+        for name in [app, &format!("{app}.pid")] {
+            match unlinkat(&self.0, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno).context("remove status file", name),
+            }
+        }
+        Ok(())
     }
 
     /// Replaces a file; a reader sees the old text or the new one.

@@ -1,62 +1,51 @@
-//! The supervisor's loop: one poll over signals, the apps' pipes and rkt's own streams.
+//! The supervisor's loop: one poll over signals, the apps' streams and rkt's own, and the control
+//! socket.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitOptions, WaitStatus};
-use sandbox::signals::{Received, SignalFd};
+use sandbox::signals::SignalFd;
 use sandbox::{Context, Error};
 
 use crate::app::Report;
+use crate::control::Control;
+use crate::ending::Stop;
+use crate::mutable::Additions;
 use crate::output::Sink;
-use crate::plan::PodPlan;
+use crate::plan::{AppPlan, PodPlan, StreamMode};
 use crate::pod::{Links, signals};
+use crate::polling::Polled;
 use crate::running::{App, State};
 use crate::status::{FAILED_TO_START, KILLED_BY_SIGNAL, StatusDirectory, ready};
 use crate::terminal::{Escape, Relay, Relayed};
-
-/// A second interrupt this long after the first means: now.
-const IMPATIENCE: Duration = Duration::from_millis(500);
 
 /// Index of rkt's standard error among the sinks.
 const STDERR: usize = 1;
 
 /// A running pod.
 pub(crate) struct Supervisor {
-    apps: Vec<App>,
-    signals: SignalFd,
-    sinks: [Sink; 2],
-    status: StatusDirectory,
-    relay: Option<Relay>,
+    pub(crate) apps: Vec<App>,
+    pub(crate) additions: Additions,
+    pub(crate) signals: SignalFd,
+    pub(crate) sinks: [Sink; 2],
+    pub(crate) status: StatusDirectory,
+    /// Where entrypoints ask for changes.
+    pub(crate) control: Option<Control>,
+    pub(crate) relay: Option<Relay>,
     /// Watches standard input when no app has it.
-    escape: Option<Escape>,
-    stop: Option<Stop>,
-    stop_timeout: Duration,
+    pub(crate) escape: Option<Escape>,
+    pub(crate) stop: Option<Stop>,
+    pub(crate) stop_timeout: Duration,
+    pub(crate) mutable: bool,
+    pub(crate) debug: bool,
     announced: bool,
+    /// Nothing happened in the last poll: the next one may take long, and holds no memory.
+    pub(crate) settled: bool,
     /// Status of the first app that failed.
     code: u8,
-}
-
-/// An orderly end under way.
-struct Stop {
-    /// Somebody outside wants it; otherwise an app failed.
-    asked: bool,
-    since: Instant,
-    /// When patience ends; `None` once everything was killed.
-    deadline: Option<Instant>,
-}
-
-/// What a polled descriptor belongs to.
-#[derive(Clone, Copy)]
-enum Polled {
-    Signals,
-    Sink(usize),
-    Source(usize, usize),
-    Channel(usize),
-    Input,
-    Relay(usize),
 }
 
 impl Supervisor {
@@ -66,22 +55,30 @@ impl Supervisor {
         let own = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 3);
         let mut supervisor = Self {
             apps: Vec::with_capacity(plan.apps.len()),
+            additions: Additions::default(),
             signals: signals()?,
             sinks: [
                 Sink::new(own(rustix::stdio::stdout()).context("open", "standard output")?),
                 Sink::new(own(rustix::stdio::stderr()).context("open", "standard error")?),
             ],
             status: StatusDirectory::open()?,
+            control: None,
             relay: None,
             escape: links.watch_input.then(Escape::default),
             stop: None,
             stop_timeout: plan.stop_timeout,
+            mutable: plan.mutable,
+            debug: plan.debug,
             announced: false,
+            settled: false,
             code: 0,
         };
+        let resizable = |app: &AppPlan| app.streams.has(StreamMode::Terminal);
+        if plan.mutable || plan.apps.iter().any(resizable) {
+            supervisor.control = Some(Control::open()?);
+        }
         for app in plan.apps {
-            let app = App::start(app, plan.interactive, plan.debug)?;
-            supervisor.apps.push(app);
+            supervisor.apps.push(App::start(app, plan.debug)?);
         }
         if !wait_for(&links.go) {
             return Ok(None);
@@ -92,9 +89,13 @@ impl Supervisor {
         Ok(Some(supervisor))
     }
 
-    /// Runs until all apps have ended; returns the pod's exit status.
+    /// Runs until all apps have ended, a mutable pod until it is told to; returns the pod's exit
+    /// status.
     pub(crate) fn supervise(mut self) -> u8 {
-        while self.apps.iter().any(|app| app.state != State::Exited) {
+        self.announce();
+        while (self.mutable && self.stop.is_none())
+            || self.apps.iter().any(|app| app.state != State::Exited)
+        {
             self.turn();
         }
         self.finish();
@@ -102,72 +103,34 @@ impl Supervisor {
     }
 
     /// One poll and what it brings.
-    fn turn(&mut self) {
+    pub(crate) fn turn(&mut self) {
         let ready = self.poll();
-        self.check_deadline();
+        self.settled = ready.is_empty();
+        self.check_deadlines();
         let mut relay = [PollFlags::empty(); 3];
+        let mut asked = false;
         for (polled, flags) in ready {
             match polled {
                 Polled::Signals => self.read_signals(),
                 Polled::Sink(n) => self.sinks[n].pump(),
                 Polled::Source(app, stream) => self.apps[app].pump(stream, &mut self.sinks[stream]),
                 Polled::Channel(app) => self.listen(app),
+                Polled::Attached(app, endpoint, part) => {
+                    self.apps[app].attachable.endpoints[endpoint].pump(part, flags);
+                }
+                Polled::Control => asked = true,
                 Polled::Input => self.read_input(),
                 Polled::Relay(n) => relay[n] = flags,
             }
         }
         self.pump_relay(relay);
-    }
-
-    /// Waits for something to do; returns what is ready.
-    fn poll(&self) -> Vec<(Polled, PollFlags)> {
-        let (mut fds, what) = self.poll_set();
-        let timeout = self.stop.as_ref().and_then(|s| s.deadline).map(|deadline| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            Timespec {
-                tv_sec: left.as_secs() as i64,
-                tv_nsec: i64::from(left.subsec_nanos()),
-            }
-        });
-        // An interrupted poll found nothing, as did one without memory; the loop polls again.
-        let _ = poll(&mut fds, timeout.as_ref());
-        let ready = what.into_iter().zip(fds.iter().map(PollFd::revents));
-        ready.filter(|(_, flags)| !flags.is_empty()).collect()
-    }
-
-    fn poll_set(&self) -> (Vec<PollFd<'_>>, Vec<Polled>) {
-        let mut set = PollSet::with_capacity(4 + 3 * self.apps.len());
-        set.add(&self.signals, PollFlags::IN, Polled::Signals);
-        for (n, sink) in self
-            .sinks
-            .iter()
-            .enumerate()
-            .filter(|(_, s)| s.has_pending())
-        {
-            set.add(sink, PollFlags::OUT, Polled::Sink(n));
+        for app in &mut self.apps {
+            app.attachable.sweep();
         }
-        for (n, app) in self.apps.iter().enumerate() {
-            if let Some(channel) = &app.channel {
-                set.add(channel, PollFlags::IN, Polled::Channel(n));
-            }
-            for (stream, source) in app.sources.iter().enumerate() {
-                if let Some(source) = source.as_ref().filter(|_| !self.sinks[stream].is_full()) {
-                    set.add(source, PollFlags::IN, Polled::Source(n, stream));
-                }
-            }
+        // Last, since it changes the list of apps.
+        if asked {
+            self.obey();
         }
-        if self.escape.is_some() {
-            set.fds.push(PollFd::from_borrowed_fd(
-                rustix::stdio::stdin(),
-                PollFlags::IN,
-            ));
-            set.what.push(Polled::Input);
-        }
-        if let Some(relay) = &self.relay {
-            set.fds.extend(relay.poll_fds());
-            set.what.extend([0, 1, 2].map(Polled::Relay));
-        }
-        (set.fds, set.what)
     }
 
     fn read_signals(&mut self) {
@@ -182,63 +145,6 @@ impl Supervisor {
                 Some(signal) => self.signalled(signal, received),
                 None => {}
             }
-        }
-    }
-
-    /// Ends the pod when somebody outside asks. Senders inside it have a pid here and no say.
-    fn signalled(&mut self, signal: Signal, received: Received) {
-        let ends = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT].contains(&signal);
-        if !ends || received.sender != 0 {
-            return;
-        }
-        match &self.stop {
-            Some(stop) if signal == Signal::INT && stop.since.elapsed() >= IMPATIENCE => {
-                self.kill_all()
-            }
-            Some(_) => {}
-            None => self.begin_stop(true),
-        }
-    }
-
-    /// Asks all processes of the pod to end.
-    fn begin_stop(&mut self, asked: bool) {
-        if self.stop.is_some() {
-            return;
-        }
-        let now = Instant::now();
-        self.stop = Some(Stop {
-            asked,
-            since: now,
-            deadline: Some(now + self.stop_timeout),
-        });
-        signal_all(Signal::TERM);
-        // A stopped process cannot follow.
-        signal_all(Signal::CONT);
-    }
-
-    fn check_deadline(&mut self) {
-        let due = self
-            .stop
-            .as_ref()
-            .and_then(|s| s.deadline)
-            .is_some_and(|d| d <= Instant::now());
-        if due {
-            self.kill_all();
-        }
-    }
-
-    /// Ends all processes of the pod, and the patience with readers that do not read.
-    fn kill_all(&mut self) {
-        let since = self.stop.as_ref().map_or_else(Instant::now, |s| s.since);
-        let asked = self.stop.as_ref().is_none_or(|s| s.asked);
-        self.stop = Some(Stop {
-            asked,
-            since,
-            deadline: None,
-        });
-        signal_all(Signal::KILL);
-        for sink in self.sinks.iter_mut().filter(|s| s.is_full()) {
-            sink.give_up();
         }
     }
 
@@ -267,7 +173,7 @@ impl Supervisor {
         }
         let app = &mut self.apps[n];
         let code = match (
-            app.failed_to_start,
+            app.failure.is_some(),
             status.exit_status(),
             status.terminating_signal(),
         ) {
@@ -276,22 +182,39 @@ impl Supervisor {
             (_, _, Some(signal)) => KILLED_BY_SIGNAL.wrapping_add(signal as u8),
             _ => FAILED_TO_START,
         };
-        if let Err(error) = self.status.exited(&app.plan.name, code) {
-            self.sinks[STDERR].message(&error.to_string());
-        }
+        app.deadline = None;
+        app.attachable.close();
+        let recorded = self.status.exited(&app.plan.name, code);
         let ended_as_asked =
             self.stop.is_some() && status.terminating_signal() == Some(Signal::TERM.as_raw());
         // First the others are asked to end: the handler is not among those.
-        if code != 0 && !ended_as_asked {
+        if code != 0 && !ended_as_asked && !self.mutable {
             self.fail(code);
         }
-        let app = &mut self.apps[n];
-        let handler = app.start_post_stop();
-        app.state = handler.map_or(State::Exited, State::Stopping);
+        let handler = self.apps[n].start_post_stop();
+        self.apps[n].state = handler.map_or(State::Exited, State::Stopping);
+        if handler.is_none() {
+            self.tell_stoppers(n);
+        }
+        if let Err(error) = recorded {
+            self.complain(&error);
+        }
+    }
+
+    fn tell_stoppers(&mut self, n: usize) {
+        for asker in std::mem::take(&mut self.apps[n].stoppers) {
+            asker.answer(Ok(()));
+        }
+    }
+
+    /// Tells what went wrong beside the apps.
+    pub(crate) fn complain(&mut self, error: &Error) {
+        self.sinks[STDERR].message(&error.to_string());
     }
 
     fn handler_ended(&mut self, n: usize, status: WaitStatus) {
         self.apps[n].state = State::Exited;
+        self.tell_stoppers(n);
         if status.exit_status() != Some(0) {
             let name = &self.apps[n].plan.name;
             self.sinks[STDERR].message(&format!("app {name:?}: the post-stop handler failed"));
@@ -312,14 +235,25 @@ impl Supervisor {
         let Some(channel) = &app.channel else { return };
         match channel.receive() {
             Ok(Report::Failed(reason)) => {
-                app.failed_to_start = true;
                 let line = format!("app {:?}: {reason}", app.plan.name);
+                app.failure = Some(reason);
                 self.sinks[STDERR].message(&line);
             }
-            Ok(Report::Terminal(master)) => self.relay = Some(Relay::new(master)),
+            Ok(Report::Terminal(master)) if app.plan.streams.has(StreamMode::Interactive) => {
+                self.relay = Some(Relay::new(master));
+            }
+            Ok(Report::Terminal(master)) => {
+                if let Err(error) = app.open_terminal(master) {
+                    self.complain(&error);
+                }
+            }
             Ok(Report::Mounts(namespace)) => app.mounts = Some(namespace),
             Ok(Report::Closed) | Err(_) => {
                 app.channel = None;
+                let failure = app.failure.clone();
+                if let Some(asker) = app.starter.take() {
+                    asker.answer(failure.map_or(Ok(()), Err));
+                }
                 self.announce();
             }
         }
@@ -330,13 +264,12 @@ impl Supervisor {
         let all = self
             .apps
             .iter()
-            .all(|a| a.channel.is_none() && !a.failed_to_start);
+            .all(|a| a.channel.is_none() && (a.failure.is_none() || self.mutable));
         if all && !self.announced {
             self.announced = true;
             if let Err(error) = ready() {
-                self.sinks[STDERR].message(&error.to_string());
+                self.complain(&error);
             }
-            sandbox::memory::give_back();
         }
     }
 
@@ -366,79 +299,6 @@ impl Supervisor {
             Relayed::Escaped => self.kill_all(),
         }
     }
-
-    /// All apps have ended: nothing else of the pod goes on, and all that was written is passed on.
-    fn finish(&mut self) {
-        signal_all(Signal::KILL);
-        while let Ok(Some(_)) = rustix::process::wait(WaitOptions::empty()) {}
-        if let Some(relay) = self.relay.take() {
-            relay.finish();
-        }
-        for (stream, sink) in self.sinks.iter_mut().enumerate() {
-            for source in self
-                .apps
-                .iter_mut()
-                .filter_map(|app| app.sources[stream].as_mut())
-            {
-                // All writers are dead, so this ends at what they left in the pipe.
-                while !sink.is_full() && source.pump(sink) {}
-            }
-        }
-        self.drain();
-    }
-
-    /// Writes out what is pending. A reader that takes nothing holds the pod up until somebody
-    /// asks it to end.
-    fn drain(&mut self) {
-        let started = Instant::now();
-        if self.stop.as_ref().is_some_and(|stop| !stop.asked) {
-            self.stop = None;
-        }
-        while self.sinks.iter().any(Sink::has_pending) {
-            self.turn();
-            for app in &mut self.apps {
-                for (stream, source) in app.sources.iter_mut().enumerate() {
-                    if let Some(source) = source.as_mut().filter(|_| !self.sinks[stream].is_full())
-                    {
-                        source.pump(&mut self.sinks[stream]);
-                    }
-                }
-            }
-            let asked = self
-                .stop
-                .as_ref()
-                .is_some_and(|s| s.since > started || s.deadline.is_none());
-            if asked {
-                return;
-            }
-        }
-    }
-}
-
-/// Descriptors to poll, each with what it belongs to.
-struct PollSet<'a> {
-    fds: Vec<PollFd<'a>>,
-    what: Vec<Polled>,
-}
-
-impl<'a> PollSet<'a> {
-    fn with_capacity(n: usize) -> Self {
-        Self {
-            fds: Vec::with_capacity(n),
-            what: Vec::with_capacity(n),
-        }
-    }
-
-    fn add(&mut self, fd: &'a impl AsFd, flags: PollFlags, polled: Polled) {
-        self.fds.push(PollFd::new(fd, flags));
-        self.what.push(polled);
-    }
-}
-
-/// Signals every process of the pod but this one.
-fn signal_all(signal: Signal) {
-    // Fails only when there is nobody left to signal.
-    let _ = sandbox::signals::send_all(signal);
 }
 
 /// Waits for the byte on `go`; `false` if it was closed instead.

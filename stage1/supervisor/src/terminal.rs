@@ -12,8 +12,8 @@ use rustix::termios::{
     tcsetwinsize,
 };
 
-/// `^]`, which ends a pod when it comes three times in a row.
-const ESCAPE: u8 = 0x1D;
+/// `^]`, which ends a pod, or detaches from an app, when it comes three times in a row.
+pub const ESCAPE: u8 = 0x1D;
 const ESCAPES: u8 = 3;
 const ESCAPE_TIME: Duration = Duration::from_secs(5);
 const BUFFER: usize = 4096;

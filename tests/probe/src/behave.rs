@@ -1,7 +1,7 @@
 //! One function for each way in which an app can be difficult.
 
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -85,9 +85,10 @@ pub(crate) fn allocate(bytes: u64) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Answers each connection with `pong`.
+/// Answers each connection with `pong`; over both families where there are two.
 pub(crate) fn serve(port: u64) -> ExitCode {
-    let Ok(listener) = TcpListener::bind(("0.0.0.0", port as u16)) else {
+    let bound = TcpListener::bind(("::", port as u16));
+    let Ok(listener) = bound.or_else(|_| TcpListener::bind(("0.0.0.0", port as u16))) else {
         return ExitCode::from(75);
     };
     println!("ready");
@@ -95,6 +96,49 @@ pub(crate) fn serve(port: u64) -> ExitCode {
         let _ = stream.write_all(b"pong\n");
     }
     ExitCode::SUCCESS
+}
+
+/// Sends each datagram back to its sender.
+pub(crate) fn echo(port: u64) -> ExitCode {
+    let Ok(socket) = UdpSocket::bind(("0.0.0.0", port as u16)) else {
+        return ExitCode::from(75);
+    };
+    println!("ready");
+    let mut buffer = [0; 2048];
+    while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+        let _ = socket.send_to(&buffer[..length], from);
+    }
+    ExitCode::FAILURE
+}
+
+/// Sends words to an echo and prints the median round trip in microseconds.
+pub(crate) fn round_trip(address: &str) -> ExitCode {
+    const ROUNDS: usize = 2000;
+    let measure = || -> std::io::Result<u128> {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        socket.connect(address)?;
+        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let mut times = Vec::with_capacity(ROUNDS);
+        let mut buffer = [0; 64];
+        for _ in 0..ROUNDS {
+            let start = std::time::Instant::now();
+            socket.send(b"word")?;
+            socket.recv(&mut buffer)?;
+            times.push(start.elapsed().as_nanos());
+        }
+        times.sort_unstable();
+        Ok(times[ROUNDS / 2])
+    };
+    match measure() {
+        Ok(nanos) => {
+            println!("{}.{:03}", nanos / 1000, nanos % 1000);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("probe: {address}: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn show(name: &str, result: Result<(), rustix::io::Errno>) {

@@ -7,7 +7,7 @@ mod report;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: probe report | true | exit N | signal N | sleep | orphans N | \
-                     spew BYTES | lines N | alloc BYTES | spin | serve PORT | syscalls | mount | try-write PATH";
+                     spew BYTES | lines N | alloc BYTES | spin | serve PORT | echo PORT | round-trip ADDRESS:PORT | syscalls | mount | try-write PATH";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
@@ -26,6 +26,8 @@ fn main() -> ExitCode {
             std::hint::spin_loop();
         },
         ["serve", port] => number(port, behave::serve),
+        ["echo", port] => number(port, behave::echo),
+        ["round-trip", address] => behave::round_trip(address),
         ["syscalls"] => behave::syscalls(),
         ["mount"] => behave::mount(),
         ["try-write", path] => behave::try_write(path),

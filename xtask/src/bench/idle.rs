@@ -8,6 +8,7 @@ use super::Programs;
 use super::report::Table;
 use crate::Result;
 
+const IDLE: std::time::Duration = std::time::Duration::from_secs(2);
 const LIMIT_KIB: f64 = 1024.0;
 
 /// One pod with one sleeping app: PSS of every process but the app.
@@ -15,6 +16,8 @@ pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
     let rkt = Rkt::of(programs.rkt.clone());
     let image = rkt.fetch(&fixtures::probe_with(&programs.probe));
     let (pod, uuid) = rkt.start_pod(&[&image, "--exec=/probe", "--", "sleep"]);
+    // An idle pod is one in which nothing has happened for a while.
+    std::thread::sleep(IDLE);
     let mut sum = 0.0;
     for (pid, name) in tree(pod.pid()) {
         let pss = pss_kib(pid)?;

@@ -4,6 +4,7 @@ mod bulk;
 mod fetch;
 mod idle;
 mod measure;
+mod net;
 mod peers;
 mod report;
 mod start;
@@ -27,6 +28,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("start", start::run),
     ("idle", idle::run),
     ("fetch", fetch::run),
+    ("net", net::run),
     ("list", bulk::list),
     ("gc", bulk::gc),
 ];

@@ -23,6 +23,17 @@ impl Table {
         });
     }
 
+    /// Adds a figure that must not be below its limit.
+    pub(crate) fn at_least(&mut self, what: &str, measured: f64, limit: f64) {
+        // As a ratio that may not be above 1.
+        self.at_most(
+            &format!("{what} ({measured:.2}, at least {limit})"),
+            limit / measured,
+            1.0,
+            "x",
+        );
+    }
+
     /// Prints all lines.
     pub(crate) fn print(&self) {
         println!("\n{:<58} {:>10} {:>10}", "target", "measured", "at most");

@@ -1,6 +1,7 @@
 //! Executing outside plugins (CNI specification, "Execution protocol").
 
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,9 +15,6 @@ use crate::error::{Error, Result};
 
 /// Bytes of an answer that are read.
 const MOST_BYTES: usize = 4 << 20;
-
-/// How long a plugin may take; the DHCP one waits for a server.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Sets up through a plugin.
 pub(crate) fn add(
@@ -56,24 +54,8 @@ pub(crate) fn delegate_del(at: &Attachment<'_>, kind: &str) -> Result<()> {
 
 /// Finds a plugin's file.
 pub(crate) fn find(at: &Attachment<'_>, kind: &str) -> Result<PathBuf> {
-    let candidates = at
-        .paths
-        .plugins
-        .iter()
-        .map(|directory| directory.join(kind));
-    let mut executable = candidates.filter(|path| {
-        let access = rustix::fs::access(path, rustix::fs::Access::EXEC_OK);
-        access.is_ok() && path.is_file()
-    });
-    executable.next().ok_or_else(|| {
-        at.error(
-            kind,
-            format!(
-                "no such plugin, neither built in nor in {:?}",
-                at.paths.plugins
-            ),
-        )
-    })
+    let found = at.paths.find_plugin(kind);
+    found.ok_or_else(|| Error::missing_plugin(at.network, kind, at.paths))
 }
 
 fn run(
@@ -108,12 +90,15 @@ fn run(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
+        .process_group(0)
         .spawn()
         .map_err(Error::io("execute", &path))?;
     let input = input(at, previous);
-    let talked = talk(&mut child, &input);
+    let talked = talk(&mut child, &input, at.paths.patience);
     if talked.is_err() {
-        let _ = child.kill();
+        // With what it may have started.
+        let group = rustix::process::Pid::from_child(&child);
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
     let status = child.wait().map_err(Error::io("wait for", &path))?;
     let output = talked.map_err(failed)?;
@@ -195,7 +180,7 @@ fn input(at: &Attachment<'_>, previous: Option<&CniResult>) -> Vec<u8> {
 }
 
 /// Writes the input and reads the output, both bounded in size and time.
-fn talk(child: &mut Child, input: &[u8]) -> Result<Vec<u8>, String> {
+fn talk(child: &mut Child, input: &[u8], patience: Duration) -> Result<Vec<u8>, String> {
     if let Some(mut stdin) = child.stdin.take() {
         // A pipe holds 64 KiB; more is written as the plugin reads. One that does not read at
         // all is not worth a word: its answer says more than a broken pipe.
@@ -204,20 +189,20 @@ fn talk(child: &mut Child, input: &[u8]) -> Result<Vec<u8>, String> {
     let Some(mut stdout) = child.stdout.take() else {
         return Ok(Vec::new());
     };
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + patience;
     let mut output = Vec::new();
     let mut buffer = [0; 8192];
     loop {
         let left = end.saturating_duration_since(Instant::now());
         let limit = Timespec {
             tv_sec: left.as_secs().cast_signed(),
-            tv_nsec: 0,
+            tv_nsec: left.subsec_nanos().into(),
         };
         let ready = poll(&mut [PollFd::new(&stdout, PollFlags::IN)], Some(&limit));
-        if matches!(ready, Ok(0)) && left.as_secs() == 0 {
+        if matches!(ready, Ok(0)) && end <= Instant::now() {
             return Err(format!(
                 "did not answer within {} s; it was killed",
-                PATIENCE.as_secs()
+                patience.as_secs()
             ));
         }
         if !matches!(ready, Ok(1..)) {

@@ -1,6 +1,8 @@
 //! The Container Network Interface: what plugins are told and what they answer.
 
+mod dns;
 pub(crate) mod exec;
 pub(crate) mod result;
 
-pub use result::{CniResult, Dns, Interface, IpConfig, Route};
+pub use dns::Dns;
+pub use result::{CniResult, Interface, IpConfig, Route};

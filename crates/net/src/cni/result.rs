@@ -4,10 +4,11 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
+use super::Dns;
 use crate::cidr::Cidr;
 
 /// Entries of one list in an answer.
-const MOST: usize = 4096;
+pub(super) const MOST: usize = 4096;
 
 /// The state of a pod's attachment to a network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,65 +64,6 @@ pub struct Route {
     pub table: Option<u32>,
     /// Scope (1.1).
     pub scope: Option<u8>,
-}
-
-/// Name servers, in the words of resolv.conf.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Dns {
-    /// `nameserver`.
-    pub nameservers: Vec<String>,
-    /// `domain`; empty for none.
-    pub domain: String,
-    /// `search`.
-    pub search: Vec<String>,
-    /// `options`.
-    pub options: Vec<String>,
-}
-
-impl Dns {
-    /// Whether it says nothing.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Reads CNI's object; what is not understood is left out.
-    #[must_use]
-    pub fn from_json(value: &Value) -> Self {
-        let texts = |field: &str| -> Vec<String> {
-            let list = value.get(field).and_then(Value::as_array);
-            let texts = list.into_iter().flatten().filter_map(Value::as_str);
-            texts.take(MOST).map(str::to_owned).collect()
-        };
-        Self {
-            nameservers: texts("nameservers"),
-            domain: value
-                .get("domain")
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned(),
-            search: texts("search"),
-            options: texts("options"),
-        }
-    }
-
-    /// CNI's object.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        let mut map = Map::new();
-        let mut texts = |field: &str, list: &[String]| {
-            if !list.is_empty() {
-                map.insert(field.to_owned(), json!(list));
-            }
-        };
-        texts("nameservers", &self.nameservers);
-        texts("search", &self.search);
-        texts("options", &self.options);
-        if !self.domain.is_empty() {
-            map.insert("domain".to_owned(), json!(self.domain));
-        }
-        Value::Object(map)
-    }
 }
 
 impl Route {

@@ -36,6 +36,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The file that it is from.
+    pub(crate) fn file(&self) -> &'a Path {
+        self.file
+    }
+
     /// The names of all fields.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'a str> {
         self.map.keys().map(String::as_str)

@@ -128,7 +128,12 @@ pub(crate) fn unlimit(at: &mut Attachment<'_>) -> Result<()> {
 }
 
 fn ifb(at: &Attachment<'_>) -> String {
-    at.host_ifname().replacen("veth", "rifb", 1)
+    ifb_of(&at.host_ifname())
+}
+
+/// The name of the interface that limits what a pod with this host's end sends.
+pub(crate) fn ifb_of(host_ifname: &str) -> String {
+    host_ifname.replacen("veth", "rifb", 1)
 }
 
 impl Driver for Bandwidth {

@@ -191,7 +191,23 @@ impl Bridge {
 
     /// Deals with other addresses of the bridge that are in the network of a new one.
     fn settle(&self, at: &mut Attachment<'_>, bridge: &Link, wanted: Cidr) -> Result<()> {
-        let present = at.host()?.addresses()?.into_iter();
+        let present = at.host()?.addresses()?;
+        let elsewhere = present.iter().any(|(link, other)| {
+            *link != bridge.index
+                && other.prefix == wanted.prefix
+                && other.network() == wanted.network()
+        });
+        if elsewhere {
+            let problem = format!(
+                "the network {} is on another interface already",
+                wanted.network()
+            );
+            let mut changes = Changes::new();
+            changes.delete_address(bridge.index, wanted);
+            at.host()?.apply(changes)?;
+            return Err(at.error("bridge", problem));
+        }
+        let present = present.into_iter();
         let overlaps = |other: &Cidr| {
             *other != wanted
                 && other.addr.is_ipv4() == wanted.addr.is_ipv4()
@@ -283,8 +299,10 @@ fn trunk(fields: &Fields<'_>) -> Result<Vec<Vlan>> {
 
 impl Driver for Bridge {
     fn set_up(&self, at: &mut Attachment<'_>, _previous: Option<CniResult>) -> Result<CniResult> {
-        let mut result = self.common.allocate(at)?;
-        self.fill_gateways(&mut result);
+        let early = match self.common.ipam.needs_link() {
+            true => None,
+            false => Some(self.common.allocate(at)?),
+        };
         let mut bridge = self.bridge(at)?;
         let mut pair = self.pair(at, &bridge);
         // A collector may have removed the bridge, empty until now, in between.
@@ -298,6 +316,16 @@ impl Driver for Bridge {
             pair = self.pair(at, &bridge);
         }
         let (host, peer) = pair?;
+        let mut result = match early {
+            Some(result) => result,
+            None => {
+                let mut changes = Changes::new();
+                changes.link_up(peer);
+                at.pod()?.apply(changes)?;
+                self.common.allocate(at)?
+            }
+        };
+        self.fill_gateways(&mut result);
         if self.is_gateway {
             self.gateway(at, &bridge, &result)?;
         }
@@ -333,7 +361,15 @@ impl Driver for Bridge {
     }
 
     fn tear_down(&self, at: &mut Attachment<'_>, result: Option<&CniResult>) -> Vec<Error> {
-        let mut errors = self.common.release(at, result);
+        let late = self.common.release_late(at, |at| {
+            let bridge = self.bridge(at)?;
+            let (_, peer) = self.pair(at, &bridge)?;
+            let mut changes = Changes::new();
+            changes.link_up(peer);
+            at.pod()?.apply(changes)
+        });
+        let mut errors: Vec<Error> = late.err().into_iter().collect();
+        errors.extend(self.common.release(at, result));
         errors.extend(at.remove_host_end().err());
         errors
     }

@@ -1,9 +1,12 @@
 //! What the network types have in common.
 
-use crate::attachment::Attachment;
+use std::os::fd::AsFd;
+
+use crate::attachment::{Attachment, Kernel};
 use crate::cni::{CniResult, Dns, Interface};
 use crate::config::Fields;
 use crate::error::{Error, Result};
+use crate::ipam::dhcp::{self, Dhcp};
 use crate::ipam::{self, Ipam};
 use crate::nft::Entry;
 use crate::rtnl::{Changes, Link, RouteSpec};
@@ -44,6 +47,34 @@ impl Common {
         forward(result)?;
         let owner = at.owner();
         at.firewall()?.add(&masquerade_entries(result), &owner)
+    }
+
+    /// Gives a DHCP lease back that outlived the pod's interface: over one that `make` makes for
+    /// this in a namespace of its own. Where that cannot be done any more, because the host's
+    /// interface is gone for instance, the lease ends by itself.
+    pub(super) fn release_late(
+        &self,
+        at: &mut Attachment<'_>,
+        make: impl FnOnce(&mut Attachment<'_>) -> Result<()>,
+    ) -> Result<()> {
+        const IFNAME: &str = "release0";
+        let Ipam::Dhcp(_) = &self.ipam else {
+            return Ok(());
+        };
+        let (Some(record), None) = (Dhcp::owed(at)?, at.netns) else {
+            return Ok(());
+        };
+        let netns = sandbox::netns::create().map_err(crate::rtnl::kernel(
+            "make a network namespace for a last word",
+        ))?;
+        let mut kernel = Kernel::default();
+        let mut there = at.elsewhere(netns.as_fd(), IFNAME, &mut kernel);
+        if make(&mut there).is_ok() {
+            dhcp::send_release(&mut there, &record, true);
+            let host_end = there.host_ifname();
+            there.host()?.delete_link(&host_end)?;
+        }
+        Ok(())
     }
 
     /// Takes the masquerading away and gives the addresses back, in that order: a lease that is
@@ -97,7 +128,7 @@ pub(crate) fn forward(result: &CniResult) -> Result<()> {
 }
 
 /// Adds the addresses with their networks, and the routes, to the pod's interface.
-pub(super) fn addresses_and_routes(changes: &mut Changes, link: u32, result: &CniResult) {
+pub(crate) fn addresses_and_routes(changes: &mut Changes, link: u32, result: &CniResult) {
     for ip in &result.ips {
         changes.address(link, ip.address, true);
     }
@@ -145,7 +176,7 @@ pub(super) fn links<const N: usize>(at: &Attachment<'_>, links: Vec<Link>) -> Re
 /// Removes the pod's interface on whichever side it can be reached. The namespace may be gone,
 /// and the interface with it.
 pub(super) fn remove_interface(at: &mut Attachment<'_>) -> Result<()> {
-    if at.netns.is_none() {
+    if at.netns.is_none() || at.namespace_ends {
         return Ok(());
     }
     let name = at.ifname.to_owned();

@@ -51,7 +51,7 @@ impl Driver for Loopback {
     }
 
     fn tear_down(&self, at: &mut Attachment<'_>, _result: Option<&CniResult>) -> Vec<Error> {
-        if at.netns.is_none() {
+        if at.netns.is_none() || at.namespace_ends {
             return Vec::new();
         }
         let mut changes = Changes::new();

@@ -6,6 +6,7 @@ pub(crate) mod bandwidth;
 mod bridge;
 mod common;
 mod firewall;
+mod flannel;
 mod loopback;
 mod outside;
 mod portmap;
@@ -15,12 +16,26 @@ mod virtual_link;
 
 use std::fmt::Debug;
 
-pub(crate) use common::forward;
+pub(crate) use common::{addresses_and_routes, forward};
 
 use crate::attachment::Attachment;
 use crate::cni::CniResult;
 use crate::config::{Fields, Network};
 use crate::error::{Error, Result};
+
+/// The types that are built in.
+pub(crate) const BUILTIN: [&str; 10] = [
+    "bandwidth",
+    "bridge",
+    "firewall",
+    "flannel",
+    "ipvlan",
+    "loopback",
+    "macvlan",
+    "portmap",
+    "ptp",
+    "tuning",
+];
 
 /// A network type, configured.
 pub(crate) trait Driver: Debug {
@@ -42,6 +57,11 @@ pub(crate) trait Driver: Debug {
             Some(_) => at.host()?.delete_link(&name),
             None => Ok(()),
         }
+    }
+
+    /// Whether a pod could be set up now (CNI's STATUS).
+    fn ready(&self, _at: &mut Attachment<'_>) -> Result<()> {
+        Ok(())
     }
 
     /// Whether pods speak to the world with the host's address.
@@ -76,6 +96,7 @@ pub(crate) fn builtin(kind: &str, fields: &Fields<'_>) -> Option<Result<Box<dyn 
         "bandwidth" => boxed(bandwidth::Bandwidth::parse(fields)),
         "bridge" => boxed(bridge::Bridge::parse(fields)),
         "firewall" => boxed(firewall::Firewall::parse(fields)),
+        "flannel" => boxed(flannel::Flannel::parse(fields)),
         "ipvlan" => boxed(virtual_link::VirtualLink::parse(
             fields,
             virtual_link::Type::Ipvlan,

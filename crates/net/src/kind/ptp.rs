@@ -1,5 +1,9 @@
 //! `ptp`: a veth pair between the pod and the host, which routes.
 
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
 use super::Driver;
 use super::common::{self, Common};
 use crate::attachment::Attachment;
@@ -20,6 +24,10 @@ impl Ptp {
         let common = Common::parse(fields)?;
         if common.ipam.is_none() {
             return Err(fields.error("ipam", "is missing: a ptp network needs addresses"));
+        }
+        if common.ipam.needs_link() {
+            let problem = "dhcp does not work with ptp: there is no server on a link to this host";
+            return Err(fields.error("ipam", problem));
         }
         Ok(Self { common })
     }
@@ -74,16 +82,39 @@ impl Ptp {
     }
 
     fn configure_host(&self, at: &mut Attachment<'_>, link: u32, result: &CniResult) -> Result<()> {
+        /// A pod that had the address before may still be going: the kernel takes 20 ms for it.
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let end = Instant::now() + PATIENCE;
         let mut changes = Changes::new();
+        let mut routes = Vec::new();
         for ip in &result.ips {
             let mut route = RouteSpec::new(Cidr::host(ip.address.addr), link);
             if let Some(gateway) = ip.gateway {
                 changes.address(link, Cidr::host(gateway), true);
                 route = route.from(gateway);
             }
-            changes.route(&route);
+            routes.push(route);
         }
-        at.host()?.apply(changes)
+        at.host()?.apply(changes)?;
+        for route in routes {
+            loop {
+                let mut changes = Changes::new();
+                changes.new_route(&route);
+                match at.host()?.apply(changes) {
+                    Err(error) if error.errno() == Some(Errno::EXIST) => {
+                        if end <= Instant::now() {
+                            let addr = route.dst.addr;
+                            let problem =
+                                format!("{addr} is in use in another network of this host");
+                            return Err(at.error("ptp", problem));
+                        }
+                        std::thread::sleep(Duration::from_millis(2));
+                    }
+                    applied => break applied?,
+                }
+            }
+        }
+        Ok(())
     }
 }
 

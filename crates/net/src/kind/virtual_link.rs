@@ -41,6 +41,10 @@ impl VirtualLink {
             return Err(fields.error("mode", format!("must be one of {}", names.join(", "))));
         };
         let common = Common::parse(fields)?;
+        if kind == Type::Ipvlan && common.ipam.needs_link() {
+            let problem = "dhcp does not work with ipvlan, whose pods share a hardware address";
+            return Err(fields.error("ipam", problem));
+        }
         if kind == Type::Ipvlan && common.ipam.is_none() {
             return Err(fields.error("ipam", "is missing: an ipvlan network needs addresses"));
         }
@@ -142,9 +146,18 @@ impl Driver for VirtualLink {
     }
 
     fn tear_down(&self, at: &mut Attachment<'_>, result: Option<&CniResult>) -> Vec<Error> {
-        let mut errors = self.common.release(at, result);
+        let late = self.common.release_late(at, |at| {
+            let master = self.master(at)?;
+            self.link(at, &master).map(drop)
+        });
+        let mut errors: Vec<Error> = late.err().into_iter().collect();
+        errors.extend(self.common.release(at, result));
         errors.extend(common::remove_interface(at).err());
         errors
+    }
+
+    fn ready(&self, at: &mut Attachment<'_>) -> Result<()> {
+        self.master(at).map(drop)
     }
 
     fn masquerades(&self) -> bool {

@@ -56,6 +56,9 @@ impl Map {
 /// The chain that stands for all that forwarded ports need.
 pub(super) const PORTS: &str = "ports";
 
+/// The chain that is there as long as the table.
+const POSTROUTING: &str = "postrouting";
+
 /// Makes the table for an IP version, as masquerading needs it; `EEXIST` if it is there.
 fn table(change: &mut Transaction, version: u8) {
     const SRCNAT: i32 = 100;
@@ -67,8 +70,8 @@ fn table(change: &mut Transaction, version: u8) {
         role: Role::Masquerade,
     };
     new_map(change, masquerade);
-    base_chain(change, "postrouting", 4, SRCNAT);
-    add_rule(change, "postrouting", 0, |rule| {
+    base_chain(change, POSTROUTING, 4, SRCNAT);
+    add_rule(change, POSTROUTING, 0, |rule| {
         address(rule, version, true).lookup(masquerade.name(), REG, VERDICT);
     });
 }
@@ -96,7 +99,7 @@ fn ports(change: &mut Transaction, version: u8) {
     };
     new_map(change, back);
     // Before the masquerading, so at the chain's beginning.
-    add_rule(change, "postrouting", 0, |rule| {
+    add_rule(change, POSTROUTING, 0, |rule| {
         rule.forwarded();
         address(rule, version, false).lookup(back.name(), REG, VERDICT);
     });
@@ -130,7 +133,8 @@ pub(super) fn clear(change: &mut Transaction, version: u8, entries: &[Entry], pr
     let subnets = present.iter().filter(|chain| is_subnet(&chain.name));
     let (unused, used): (Vec<_>, Vec<_>) =
         subnets.partition(|chain| is_unused(chain, jumps(chain)));
-    if present.is_empty() {
+    // Somebody else's table of our name stays.
+    if !is_ours(present) {
         return;
     }
     if used.is_empty() {
@@ -208,6 +212,15 @@ fn chains_of(entries: &[Entry]) -> Vec<String> {
     names.sort_unstable();
     names.dedup();
     names
+}
+
+/// Whether a table with these chains is one that was made here.
+fn is_ours(chains: &[Chain]) -> bool {
+    let known = |name: &str| {
+        matches!(name, POSTROUTING | PORTS | "prerouting" | "output") || is_subnet(name)
+    };
+    chains.iter().any(|chain| chain.name == POSTROUTING)
+        && chains.iter().all(|chain| known(&chain.name))
 }
 
 /// Whether a chain is a subnet's.

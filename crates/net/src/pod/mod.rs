@@ -18,6 +18,8 @@ use crate::cni::Dns;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::info::{self, NetInfo};
+use crate::inspect;
+use crate::ipam::dhcp::Keeper;
 use crate::kind::bandwidth::Limits;
 use crate::portmap::{self, Forward};
 use crate::rtnl::Rtnl;
@@ -63,6 +65,8 @@ pub struct PodNetworks {
     pub dns: Option<(String, Dns)>,
     /// The host's ports, held until this is dropped (see [`portmap::reserve`]).
     pub held_ports: Vec<OwnedFd>,
+    /// Leases of DHCP servers, to be kept while the pod lives and given back at its end.
+    pub keepers: Vec<Keeper>,
 }
 
 /// Reads and validates everything that the pod's networks need. Touches nothing.
@@ -75,7 +79,9 @@ pub fn plan(request: &Request<'_>) -> Result<Plan> {
         let available = config::available(request.local_config)?;
         let picked = request.nets.pick(available, request.local_config)?;
         for (index, (network, args)) in picked.into_iter().enumerate().take(MOST_NETWORKS) {
-            networks.push(Planned::new(network, index, args)?);
+            let planned = Planned::new(network, index, args)?;
+            planned.find_plugins(request.paths)?;
+            networks.push(planned);
         }
     }
     if networks.is_empty() && !request.ports.is_empty() && *request.nets != NetList::Host {
@@ -106,6 +112,32 @@ impl Plan {
         self.own_namespace
     }
 
+    /// Whether a network may say where name servers are: by its configuration, or because its
+    /// addresses come from elsewhere.
+    #[must_use]
+    pub fn may_give_dns(&self) -> bool {
+        let says = |fields: &serde_json::Map<String, serde_json::Value>, name: &str| {
+            fields.get(name).is_some_and(|value| !value.is_null())
+        };
+        let mut plugins = self.networks.iter().flat_map(|n| &n.network.plugins);
+        plugins.any(|plugin| {
+            let ipam = plugin
+                .fields
+                .get("ipam")
+                .and_then(serde_json::Value::as_object);
+            let elsewhere = |kind: &str| kind == "dhcp" || !inspect::is_builtin_type(kind);
+            let ipam_says = |ipam: &serde_json::Map<String, serde_json::Value>| {
+                let kind = ipam.get("type").and_then(serde_json::Value::as_str);
+                says(ipam, "resolvConf") || says(ipam, "dns") || kind.is_some_and(elsewhere)
+            };
+            let handed_on = plugin.kind == "flannel";
+            says(&plugin.fields, "dns")
+                || handed_on
+                || elsewhere(&plugin.kind)
+                || ipam.is_some_and(ipam_says)
+        })
+    }
+
     /// The network that forwarded ports lead through: the first that masquerades, else the last
     /// (networking-overview, "Network used for forwarded ports").
     fn forwarding(&self) -> Option<usize> {
@@ -130,6 +162,7 @@ pub fn set_up(plan: &Plan, pod_dir: &Path, netns: BorrowedFd<'_>) -> Result<PodN
             networks: Vec::new(),
             dns: None,
             held_ports,
+            keepers: Vec::new(),
         });
     }
     journal::write(plan, pod_dir)?;
@@ -144,6 +177,7 @@ pub fn set_up(plan: &Plan, pod_dir: &Path, netns: BorrowedFd<'_>) -> Result<PodN
                 dns: dns.next(),
                 networks,
                 held_ports,
+                keepers: std::mem::take(&mut session.kernel.keepers),
             })
         }
         Err(error) => {
@@ -159,13 +193,19 @@ pub fn set_up(plan: &Plan, pod_dir: &Path, netns: BorrowedFd<'_>) -> Result<PodN
 /// Gives back what an ended pod had of the host: addresses, firewall rules, outside plugins'
 /// things. Used when the pod ends and, after a kill, by the collector. May be called any number of
 /// times. Interfaces go with the pod's namespace, some milliseconds after its last process;
-/// [`collect`] looks after those.
+/// [`collect`] looks after those. `netns`: the namespace, where it is still there; outside plugins
+/// may have something to do in it.
 ///
 /// # Errors
 /// All that were met; it goes on after each. What could not be taken down is tried again by the
 /// next call.
 #[must_use]
-pub fn tear_down(pod_dir: &Path, pod: &str, paths: &Paths) -> Vec<Error> {
+pub fn tear_down(
+    pod_dir: &Path,
+    pod: &str,
+    paths: &Paths,
+    netns: Option<BorrowedFd<'_>>,
+) -> Vec<Error> {
     let journal = match journal::read(&pod_dir.join(CONF_DIR), pod_dir) {
         Ok(Some(journal)) => journal,
         Ok(None) => return Vec::new(),
@@ -176,7 +216,7 @@ pub fn tear_down(pod_dir: &Path, pod: &str, paths: &Paths) -> Vec<Error> {
         errors.push(error);
         Vec::new()
     });
-    let mut session = Session::new(pod, paths, None);
+    let mut session = Session::new(pod, paths, netns);
     session.namespace_ends = true;
     for (index, network) in journal.into_iter().rev() {
         let info = infos.iter().find(|info| info.if_name == ifname(index));
@@ -207,7 +247,7 @@ pub fn tear_down(pod_dir: &Path, pod: &str, paths: &Paths) -> Vec<Error> {
 /// As [`tear_down`].
 #[must_use]
 pub fn collect(pod_dir: &Path, pod: &str, paths: &Paths) -> Vec<Error> {
-    let mut errors = tear_down(pod_dir, pod, paths);
+    let mut errors = tear_down(pod_dir, pod, paths, None);
     let down = pod_dir.join(DOWN_DIR);
     let journal = match journal::read(&down, pod_dir) {
         Ok(Some(journal)) => journal,

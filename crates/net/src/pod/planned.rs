@@ -1,10 +1,12 @@
 //! One network of a pod, validated.
 
 use super::journal::CONF_DIR;
+use crate::attachment::Paths;
 use crate::cni::CniResult;
 use crate::config::Network;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::info::NetInfo;
+use crate::inspect;
 use crate::kind::{self, Driver};
 
 /// Networks of one pod.
@@ -31,6 +33,25 @@ impl Planned {
             args,
             drivers,
         })
+    }
+
+    /// Looks for the outside plugins, before anything is touched.
+    pub(super) fn find_plugins(&self, paths: &Paths) -> Result<()> {
+        let ipam = inspect::ipam_types(&self.network);
+        let types = self
+            .network
+            .plugins
+            .iter()
+            .map(|plugin| plugin.kind.as_str());
+        for kind in types.chain(ipam.iter().map(String::as_str)) {
+            if !kind.is_empty()
+                && !inspect::is_builtin_type(kind)
+                && paths.find_plugin(kind).is_none()
+            {
+                return Err(Error::missing_plugin(&self.network.name, kind, paths));
+            }
+        }
+        Ok(())
     }
 
     /// The configuration's name in the pod's directory: in order, and never twice.

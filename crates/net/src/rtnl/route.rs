@@ -139,6 +139,15 @@ impl Changes {
 
     /// Adds a route, or replaces one to the same destination.
     pub(crate) fn route(&mut self, route: &RouteSpec) -> &mut Self {
+        self.add_route(route, flag::REPLACE)
+    }
+
+    /// Adds a route; `EEXIST` if there is one to the same destination.
+    pub(crate) fn new_route(&mut self, route: &RouteSpec) -> &mut Self {
+        self.add_route(route, flag::EXCL)
+    }
+
+    fn add_route(&mut self, route: &RouteSpec, how: u16) -> &mut Self {
         let what = || match route.via {
             Some(via) => format!("add route to {} via {via}", route.dst),
             None => format!(
@@ -146,7 +155,7 @@ impl Changes {
                 route.dst, route.link
             ),
         };
-        let flags = flag::CREATE | flag::REPLACE;
+        let flags = flag::CREATE | how;
         self.add(what, RTM_NEWROUTE, flags, &route_header(route), |m| {
             route_attrs(m, route)
         })

@@ -108,7 +108,7 @@ impl World {
     }
 
     pub fn tear_down(&self, pod: &Pod) {
-        let errors = net::tear_down(&pod.dir, &pod.uuid, &self.paths);
+        let errors = net::tear_down(&pod.dir, &pod.uuid, &self.paths, Some(pod.netns.as_fd()));
         assert!(errors.is_empty(), "{errors:?}");
     }
 
@@ -176,6 +176,78 @@ impl Drop for World {
             let _ = child.wait();
         }
         let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// A DHCP server: Debian's dnsmasq in the calling thread's namespace.
+pub struct DhcpServer {
+    child: Child,
+    pub leases: PathBuf,
+    pub log: PathBuf,
+}
+
+impl DhcpServer {
+    /// Serves `range` (`first,last,mask`) on an interface; clients renew after two seconds.
+    pub fn start(dir: &Path, name: &str, interface: &str, range: &str, more: &[&str]) -> Self {
+        let (leases, log) = (
+            dir.join(format!("{name}.leases")),
+            dir.join(format!("{name}.log")),
+        );
+        let child = Command::new("dnsmasq")
+            .args([
+                "--keep-in-foreground",
+                "--conf-file=/dev/null",
+                "--port=0",
+                "--bind-interfaces",
+            ])
+            .args([
+                "--user=root",
+                "--pid-file=",
+                "--no-ping",
+                "--dhcp-authoritative",
+                "--log-dhcp",
+            ])
+            .arg(format!("--interface={interface}"))
+            .arg(format!("--dhcp-range={range},2m"))
+            .args(["--dhcp-option=58,2", "--dhcp-option=59,4"])
+            .arg(format!("--dhcp-leasefile={}", leases.display()))
+            .arg(format!("--log-facility={}", log.display()))
+            .args(more)
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("dnsmasq: `cargo xtask setup test` installs it");
+        let server = Self { child, leases, log };
+        until("the DHCP server", || {
+            server.log().contains("DHCP, IP range")
+        });
+        server
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its leases, a line each.
+    pub fn given(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(&self.leases).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for DhcpServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits, at most half a minute.
+#[track_caller]
+pub fn until(what: &str, mut look: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !look() {
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -5,15 +5,18 @@
 
 mod devices;
 mod devices_bpf;
+mod hasten;
 mod v1;
 mod v2;
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
 
 use crate::error::{Context, Error};
+
+pub use hasten::hasten_moves;
 
 /// Where all hierarchies are mounted, on every host that follows the conventions.
 const MOUNT: &str = "/sys/fs/cgroup";
@@ -45,8 +48,8 @@ pub struct AppCgroup(App);
 
 #[derive(Debug)]
 enum App {
-    V1(Vec<std::os::fd::OwnedFd>),
-    V2(std::os::fd::OwnedFd),
+    V1(Vec<OwnedFd>),
+    V2(OwnedFd),
 }
 
 /// Where a pod's cgroup will be.
@@ -108,6 +111,22 @@ impl PodCgroup {
         }))
     }
 
+    /// The cgroup of a pod that runs already, by the directories that [`Location::directories`]
+    /// gave when it was made.
+    ///
+    /// # Errors
+    /// A directory that is gone.
+    pub fn open(directories: &[PathBuf]) -> Result<Self, Error> {
+        Ok(Self(match is_v2()? {
+            true => Tree::V2(v2::Subtree::open(
+                directories
+                    .first()
+                    .map_or(Path::new(MOUNT), PathBuf::as_path),
+            )?),
+            false => Tree::V1(v1::Hierarchies::open(directories)?),
+        }))
+    }
+
     /// On version 2, the cgroup that the pod's supervisor is cloned into.
     pub fn supervisor(&self) -> Option<BorrowedFd<'_>> {
         match &self.0 {
@@ -143,6 +162,23 @@ impl PodCgroup {
 }
 
 impl AppCgroup {
+    /// Its descriptors, for another process that starts the app, and whether it is of version 2.
+    pub fn descriptors(&self) -> (Vec<BorrowedFd<'_>>, bool) {
+        use std::os::fd::AsFd;
+        match &self.0 {
+            App::V1(procs) => (procs.iter().map(AsFd::as_fd).collect(), false),
+            App::V2(dir) => (vec![dir.as_fd()], true),
+        }
+    }
+
+    /// What [`Self::descriptors`] gave in another process; `None` if there are none.
+    pub fn from_descriptors(mut fds: Vec<OwnedFd>, v2: bool) -> Option<Self> {
+        match v2 {
+            true => fds.pop().map(App::V2).map(Self),
+            false => (!fds.is_empty()).then_some(Self(App::V1(fds))),
+        }
+    }
+
     /// On version 2, the cgroup to clone the app into.
     pub fn clone_into(&self) -> Option<BorrowedFd<'_>> {
         use std::os::fd::AsFd;
@@ -181,6 +217,33 @@ pub fn join_those_of(pid: Pid) -> Result<(), Error> {
         std::fs::write(&procs, "0").context("join", procs.display())?;
     }
     Ok(())
+}
+
+/// Kills all processes of a cgroup and waits until they are gone. One that is gone already is no
+/// error.
+///
+/// # Errors
+/// Processes that do not end within a second.
+pub fn end(directory: &Path) -> Result<(), Error> {
+    let procs = directory.join("cgroup.procs");
+    for _ in 0..100 {
+        let Ok(text) = std::fs::read_to_string(&procs) else {
+            return Ok(());
+        };
+        let pids: Vec<Pid> = text
+            .lines()
+            .filter_map(|line| line.parse().ok().and_then(Pid::from_raw))
+            .collect();
+        if pids.is_empty() {
+            return Ok(());
+        }
+        for pid in pids {
+            // One that ends meanwhile is what is wanted.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    Err(rustix::io::Errno::BUSY).context("end the processes of", directory.display())
 }
 
 /// Removes a cgroup and those below it, children first; `directory` is one that

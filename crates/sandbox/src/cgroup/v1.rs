@@ -27,7 +27,7 @@ pub(super) struct Hierarchies(Vec<Hierarchy>);
 
 #[derive(Debug)]
 struct Hierarchy {
-    /// As `/proc/self/cgroup` lists them: one, or several mounted together.
+    /// As `/proc/self/cgroup` or the mount point lists them: one, or several mounted together.
     controllers: String,
     dir: OwnedFd,
     procs: OwnedFd,
@@ -101,6 +101,28 @@ impl Hierarchies {
         let pod = Self(hierarchies);
         pod.close_devices()?;
         Ok(pod)
+    }
+
+    /// The directories of a pod that runs already.
+    pub(super) fn open(directories: &[PathBuf]) -> Result<Self, Error> {
+        let open = |path: &PathBuf| {
+            let below = path.strip_prefix(MOUNT).unwrap_or(path);
+            let mount = below.components().next();
+            let mount = mount.map_or_else(String::new, |c| c.as_os_str().to_string_lossy().into());
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let dir =
+                openat(CWD, path, flags, Mode::empty()).context("open cgroup", path.display())?;
+            Ok(Hierarchy {
+                controllers: mount,
+                procs: open_procs(dir.as_fd(), path)?,
+                dir,
+            })
+        };
+        directories
+            .iter()
+            .map(open)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     /// Allows the standard devices and no other.

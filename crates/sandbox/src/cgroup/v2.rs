@@ -45,6 +45,13 @@ impl Subtree {
         Ok(Self { dir, supervisor })
     }
 
+    /// The subtree of a pod that runs already.
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        let dir = open(path)?;
+        let supervisor = open(&path.join(SUPERVISOR))?;
+        Ok(Self { dir, supervisor })
+    }
+
     pub(super) fn supervisor(&self) -> BorrowedFd<'_> {
         self.supervisor.as_fd()
     }

@@ -1,5 +1,6 @@
 //! Arguments of the entrypoints, written by stage0 and read by a stage1.
 
+mod crossing;
 mod end;
 mod enter;
 mod run;
@@ -10,6 +11,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+pub use crossing::{AppArgs, AttachAction, AttachArgs, Wanted};
 pub use end::{GcArgs, StopArgs};
 pub use enter::EnterArgs;
 pub use run::RunArgs;
@@ -167,6 +169,30 @@ mod tests {
             debug: false,
         };
         assert_eq!(StopArgs::parse(stop.to_args()).unwrap(), stop);
+        let add = AppArgs {
+            app: "web".into(),
+            uuid: Some("u".into()),
+            debug: true,
+            insecure: run.insecure,
+        };
+        assert_eq!(AppArgs::parse(add.to_args()).unwrap(), add);
+        for action in [
+            AttachAction::List,
+            AttachAction::Auto,
+            AttachAction::Custom(Wanted {
+                stdin: true,
+                tty_out: true,
+                ..Wanted::default()
+            }),
+        ] {
+            let attach = AttachArgs {
+                app: "web".into(),
+                action,
+                replay: true,
+                debug: false,
+            };
+            assert_eq!(AttachArgs::parse(attach.to_args()).unwrap(), attach);
+        }
     }
 
     const INTERFACE: u32 = crate::INTERFACE_VERSION;

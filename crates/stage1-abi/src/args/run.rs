@@ -51,16 +51,13 @@ impl RunArgs {
             args.value("--hostname", self.hostname.as_ref());
         }
         if version >= 3 {
-            args.flag(
-                "--disable-capabilities-restriction",
-                self.insecure.disable_capabilities,
-            );
-            args.flag("--disable-paths", self.insecure.disable_paths);
-            args.flag("--disable-seccomp", self.insecure.disable_seccomp);
+            for (name, set) in self.insecure.flags() {
+                args.flag(name, set);
+            }
         }
         if version >= 4 {
-            let DnsConfMode { resolv, hosts } = self.dns_conf_mode;
-            let mode = format!("resolv={},hosts={}", resolv.name(), hosts.name());
+            let (resolv, hosts) = self.dns_conf_mode.names();
+            let mode = format!("resolv={resolv},hosts={hosts}");
             args.value("--dns-conf-mode", Some(&mode));
         }
         if version >= 5 {
@@ -101,22 +98,13 @@ impl RunArgs {
                 b"--hostname" => {
                     run.hostname = Some(option.text("--hostname")?).filter(|h| !h.is_empty())
                 }
-                b"--disable-capabilities-restriction" => {
-                    run.insecure.disable_capabilities =
-                        option.truth("--disable-capabilities-restriction")?;
-                }
-                b"--disable-paths" => {
-                    run.insecure.disable_paths = option.truth("--disable-paths")?
-                }
-                b"--disable-seccomp" => {
-                    run.insecure.disable_seccomp = option.truth("--disable-seccomp")?
-                }
                 b"--dns-conf-mode" => {
                     let text = option.text("--dns-conf-mode")?;
                     run.dns_conf_mode = option.parsed("--dns-conf-mode", &text)?;
                 }
                 b"--mutable" => run.mutable = option.truth("--mutable")?,
                 b"--ipc" => run.ipc = Some(option.text("--ipc")?).filter(|i| !i.is_empty()),
+                _ if run.insecure.take(&option)? => {}
                 _ => return Err(ArgsError::Unknown(arg)),
             }
         }

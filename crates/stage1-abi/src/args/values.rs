@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use super::{ArgsError, Opt};
+
 /// Host ids that a pod's user namespace starts at, and how many there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PrivateUsers {
@@ -53,7 +55,7 @@ impl FileMode {
         (Self::Default, "default"),
     ];
 
-    pub(super) fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         Self::NAMES
             .iter()
             .find(|(mode, _)| *mode == self)
@@ -75,6 +77,13 @@ pub struct DnsConfMode {
     pub resolv: FileMode,
     /// Source of `/etc/hosts`.
     pub hosts: FileMode,
+}
+
+impl DnsConfMode {
+    /// The names of both modes, `/etc/resolv.conf`'s first.
+    pub fn names(self) -> (&'static str, &'static str) {
+        (self.resolv.name(), self.hosts.name())
+    }
 }
 
 impl FromStr for DnsConfMode {
@@ -104,4 +113,34 @@ pub struct InsecureOptions {
     pub disable_paths: bool,
     /// No system call filter.
     pub disable_seccomp: bool,
+}
+
+const DISABLE_CAPABILITIES: &str = "--disable-capabilities-restriction";
+const DISABLE_PATHS: &str = "--disable-paths";
+const DISABLE_SECCOMP: &str = "--disable-seccomp";
+
+impl InsecureOptions {
+    pub(super) fn flags(self) -> [(&'static str, bool); 3] {
+        [
+            (DISABLE_CAPABILITIES, self.disable_capabilities),
+            (DISABLE_PATHS, self.disable_paths),
+            (DISABLE_SECCOMP, self.disable_seccomp),
+        ]
+    }
+
+    /// Reads an option if it is one of these; whether it was.
+    pub(super) fn take(&mut self, option: &Opt<'_>) -> Result<bool, ArgsError> {
+        let fields = [
+            (DISABLE_CAPABILITIES, &mut self.disable_capabilities),
+            (DISABLE_PATHS, &mut self.disable_paths),
+            (DISABLE_SECCOMP, &mut self.disable_seccomp),
+        ];
+        for (name, field) in fields {
+            if option.name == name.as_bytes() {
+                *field = option.truth(name)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }

@@ -57,11 +57,24 @@ impl Roots {
                 self.kernel_fs("sysfs", "/sys", attr)
             }
             Operation::Devices => devices::mount(&self.app, &self.stage1),
-            Operation::BindFromStage1 { source, target } => {
+            Operation::BindFromStage1 {
+                source,
+                target,
+                if_there,
+                read_only,
+            } => {
+                let attr = match read_only {
+                    true => Attr::RDONLY,
+                    false => Attr::empty(),
+                };
                 let source = source.strip_prefix("/").unwrap_or(source);
-                let mount =
-                    mounts::copy(&self.stage1, source, false).context("open", source.display())?;
-                self.attach_file(mount, target, Attr::empty())
+                match mounts::copy(&self.stage1, source, false) {
+                    Err(Errno::NOENT) if *if_there => Ok(()),
+                    mount => {
+                        let mount = mount.context("open", source.display())?;
+                        self.attach_file(mount, target, attr)
+                    }
+                }
             }
             Operation::BindWithin { source, target } => {
                 let fd = self

@@ -9,5 +9,5 @@ mod start;
 pub(crate) mod users;
 
 pub(crate) use channel::{Channel, Report};
-pub(crate) use start::{Streams, run_handler, start};
+pub(crate) use start::{Stdio, Streams, run_handler, start};
 pub use start::{environment, launch};

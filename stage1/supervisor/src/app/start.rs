@@ -22,19 +22,20 @@ use super::users::{User, Users};
 use crate::plan::{AppPlan, Security};
 use crate::status::FAILED_TO_START;
 
-/// What an app gets as standard streams.
+/// What an app gets as standard input, output and error.
 #[derive(Debug)]
-pub(crate) enum Streams {
-    /// Nothing to read; pipes to write to.
-    Piped {
-        /// Write end of the pipe for standard output.
-        stdout: OwnedFd,
-        /// Write end of the pipe for standard error.
-        stderr: OwnedFd,
-    },
-    /// A terminal of the app's own, whose master the supervisor relays.
+pub(crate) struct Streams(pub(crate) [Stdio; 3]);
+
+/// What an app gets as one of its standard streams.
+#[derive(Debug)]
+pub(crate) enum Stdio {
+    /// `/dev/null`.
+    Null,
+    /// Its end of a pipe.
+    Pipe(OwnedFd),
+    /// A terminal of its own, whose master goes to the supervisor.
     Terminal,
-    /// The supervisor's own streams.
+    /// The supervisor's own stream.
     Inherited,
 }
 
@@ -128,36 +129,29 @@ fn make_root(plan: &AppPlan, debug: bool) -> Result<(), sandbox::Error> {
     sandbox::mounts::pivot(&roots.app)
 }
 
-/// Standard input, output and error, opened inside the app's file system.
+/// Standard input, output and error, opened inside the app's file system; `None` stays as it is.
 struct OpenStreams {
-    fds: Option<[OwnedFd; 3]>,
-    terminal: bool,
+    fds: [Option<OwnedFd>; 3],
+    terminal: Option<OwnedFd>,
 }
 
 fn open_streams(streams: &Streams, channel: &Channel) -> Result<OpenStreams, Errno> {
-    let device = |path: &str| {
-        openat(
-            CWD,
-            path,
-            OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
+    let null = || {
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        openat(CWD, "/dev/null", flags, Mode::empty())
     };
-    let fds = match streams {
-        Streams::Inherited => None,
-        Streams::Piped { stdout, stderr } => Some([
-            device("/dev/null")?,
-            dup(stdout.as_fd())?,
-            dup(stderr.as_fd())?,
-        ]),
-        Streams::Terminal => {
-            let slave = open_terminal(channel)?;
-            Some([dup(slave.as_fd())?, dup(slave.as_fd())?, slave])
-        }
+    let wants_terminal = streams.0.iter().any(|s| matches!(s, Stdio::Terminal));
+    let terminal = wants_terminal.then(|| open_terminal(channel)).transpose()?;
+    let open = |stdio: &Stdio| match (stdio, &terminal) {
+        (Stdio::Inherited, _) => Ok(None),
+        (Stdio::Pipe(pipe), _) => dup(pipe.as_fd()).map(Some),
+        (Stdio::Terminal, Some(slave)) => dup(slave.as_fd()).map(Some),
+        (Stdio::Null | Stdio::Terminal, _) => null().map(Some),
     };
+    let [stdin, stdout, stderr] = &streams.0;
     Ok(OpenStreams {
-        fds,
-        terminal: matches!(streams, Streams::Terminal),
+        fds: [open(stdin)?, open(stdout)?, open(stderr)?],
+        terminal,
     })
 }
 
@@ -198,15 +192,14 @@ fn hand_over_mounts(channel: &Channel) -> Result<(), Errno> {
 }
 
 fn use_streams(streams: OpenStreams) -> Result<(), Errno> {
-    if let Some([stdin, stdout, stderr]) = streams.fds {
-        rustix::stdio::dup2_stdin(stdin)?;
-        rustix::stdio::dup2_stdout(stdout)?;
-        rustix::stdio::dup2_stderr(stderr)?;
+    let [stdin, stdout, stderr] = streams.fds;
+    stdin.map_or(Ok(()), rustix::stdio::dup2_stdin)?;
+    stdout.map_or(Ok(()), rustix::stdio::dup2_stdout)?;
+    stderr.map_or(Ok(()), rustix::stdio::dup2_stderr)?;
+    match streams.terminal {
+        Some(slave) => rustix::process::ioctl_tiocsctty(slave),
+        None => Ok(()),
     }
-    if streams.terminal {
-        rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
-    }
-    Ok(())
 }
 
 /// Runs an event handler to its end, as root, in the app's file system and environment.

@@ -63,6 +63,7 @@ impl HostLocal {
         })
     }
 
+    /// Where the leases of the attachment's network are.
     fn directory(&self, at: &Attachment<'_>) -> PathBuf {
         let state = self
             .data_dir

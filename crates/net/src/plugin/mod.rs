@@ -1,6 +1,8 @@
 //! The built-in types as CNI plugins for other runtimes: the other side of the CNI
 //! specification's execution protocol.
 
+mod collect;
+
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -12,6 +14,7 @@ use crate::cni::CniResult;
 use crate::config::{Fields, Network, VERSIONS};
 use crate::error::{Error, Result};
 use crate::ipam::Ipam;
+use crate::ipam::dhcp::{Dhcp, Keeper};
 use crate::kind::{self, Driver};
 use crate::select::split_args;
 
@@ -25,6 +28,8 @@ pub struct Answer {
     pub status: u8,
     /// What goes to standard output.
     pub output: String,
+    /// A lease of a DHCP server was got that must be kept: see [`resume`].
+    pub keeps_lease: bool,
 }
 
 /// Error codes of the CNI specification, "Error".
@@ -34,9 +39,11 @@ mod code {
     pub(super) const IO: u32 = 5;
     pub(super) const DECODE: u32 = 6;
     pub(super) const CONFIGURATION: u32 = 7;
+    pub(super) const NOT_READY: u32 = 50;
     pub(super) const OTHER: u32 = 100;
 }
 
+#[derive(Debug)]
 struct Refusal {
     code: u32,
     message: String,
@@ -78,13 +85,18 @@ pub fn plugin(
     };
     let version = version().unwrap_or_else(|| "1.0.0".to_owned());
     match answer(kind, environment, input, paths) {
-        Ok(output) => Answer { status: 0, output },
+        Ok((output, keeps_lease)) => Answer {
+            status: 0,
+            output,
+            keeps_lease,
+        },
         Err(refusal) => {
             let error =
                 json!({ "cniVersion": version, "code": refusal.code, "msg": refusal.message });
             Answer {
                 status: 1,
                 output: error.to_string(),
+                keeps_lease: false,
             }
         }
     }
@@ -108,30 +120,16 @@ fn answer(
     environment: impl Fn(&str) -> Option<String>,
     input: &[u8],
     paths: &Paths,
-) -> Result<String, Refusal> {
+) -> Result<(String, bool), Refusal> {
     let get = |name: &str| environment(name).filter(|value| !value.is_empty());
-    let need = |name: &str| {
-        get(name).ok_or_else(|| Refusal::new(code::ENVIRONMENT, format!("{name} is not set")))
-    };
-    let command = need("CNI_COMMAND")?;
+    let command = need(&get, "CNI_COMMAND")?;
     if command == "VERSION" {
-        let newest = VERSIONS.last().copied().unwrap_or_default();
-        return Ok(json!({ "cniVersion": newest, "supportedVersions": VERSIONS }).to_string());
+        return Ok((versions(input).to_string(), false));
     }
-    if matches!(command.as_str(), "STATUS" | "GC") {
-        return Ok(String::new());
-    }
-    let mut call = Call::read(&get, input)?;
-    let kind = kind
-        .unwrap_or(call.network.plugins.first().map_or("", |p| &p.kind))
-        .to_owned();
+    let mut call = Call::read(&get, &command, input)?;
     let previous = call.previous.take();
     let version = call.network.cni_version.clone();
-    let fields = Fields::new(&call.network.path, "", &call.conf);
-    let driver: Box<dyn Driver> = match kind::builtin(&kind, &fields) {
-        Some(driver) => driver?,
-        None => Box::new(AddressPlugin(address_plugin(&kind, &call)?)),
-    };
+    let driver = call.driver(kind)?;
     let mut kernel = Kernel::default();
     let mut at = call.attachment(paths, &mut kernel);
     let result = match command.as_str() {
@@ -148,29 +146,74 @@ fn answer(
             None
         }
         "DEL" => match driver
-            .tear_down(&mut at, previous.as_ref())
+            // A result without addresses tells nothing about them.
+            .tear_down(&mut at, previous.filter(|p| !p.ips.is_empty()).as_ref())
             .into_iter()
             .next()
         {
             Some(error) => return Err(error.into()),
             None => None,
         },
+        "STATUS" => {
+            let ready = driver.ready(&mut at);
+            ready.map_err(|error| Refusal::new(code::NOT_READY, error.to_string()))?;
+            None
+        }
+        "GC" => {
+            collect::collect(&mut at, &call.network)?;
+            None
+        }
         other => {
             let problem = format!("CNI_COMMAND {other:?} is not known");
             return Err(Refusal::new(code::ENVIRONMENT, problem));
         }
     };
+    let keeps_lease = command == "ADD" && !kernel.keepers.is_empty();
     kernel.close();
-    Ok(result
-        .map(|result| result.to_json(&version).to_string())
-        .unwrap_or_default())
+    let output = result.map(|result| result.to_json(&version).to_string());
+    Ok((output.unwrap_or_default(), keeps_lease))
+}
+
+/// The lease that an `ADD` with this environment and input got, to be kept until its `DEL`.
+///
+/// # Errors
+/// What is wrong with the call, or that there is no lease.
+pub fn resume(
+    environment: impl Fn(&str) -> Option<String>,
+    input: &[u8],
+    paths: &Paths,
+) -> Result<Keeper, String> {
+    let get = |name: &str| environment(name).filter(|value| !value.is_empty());
+    let resume = || -> Result<Keeper, Refusal> {
+        let call = Call::read(&get, "ADD", input)?;
+        let mut kernel = Kernel::default();
+        let at = call.attachment(paths, &mut kernel);
+        let fields = Fields::new(&call.network.path, "", &call.conf);
+        let ipam = fields.object("ipam")?;
+        let dhcp = Dhcp::parse(ipam.as_ref().unwrap_or(&fields))?;
+        Ok(dhcp.resume(&at)?)
+    };
+    resume().map_err(|refusal| refusal.message)
+}
+
+fn need(get: &impl Fn(&str) -> Option<String>, name: &str) -> Result<String, Refusal> {
+    get(name).ok_or_else(|| Refusal::new(code::ENVIRONMENT, format!("{name} is not set")))
+}
+
+/// The versions of the specification that are spoken.
+fn versions(input: &[u8]) -> Value {
+    let asked: Value = serde_json::from_slice(input).unwrap_or_default();
+    let asked = asked.get("cniVersion").and_then(Value::as_str);
+    let newest = VERSIONS.last().copied().unwrap_or_default();
+    json!({ "cniVersion": asked.unwrap_or(newest), "supportedVersions": VERSIONS })
 }
 
 impl Call {
-    fn read(get: &impl Fn(&str) -> Option<String>, input: &[u8]) -> Result<Self, Refusal> {
-        let need = |name: &str| {
-            get(name).ok_or_else(|| Refusal::new(code::ENVIRONMENT, format!("{name} is not set")))
-        };
+    fn read(
+        get: &impl Fn(&str) -> Option<String>,
+        command: &str,
+        input: &[u8],
+    ) -> Result<Self, Refusal> {
         let text = std::str::from_utf8(input)
             .map_err(|_| Refusal::new(code::DECODE, "the configuration is not UTF-8"))?;
         let conf = match serde_json::from_str(text) {
@@ -184,20 +227,25 @@ impl Call {
             Err(error) => return Err(Refusal::new(code::DECODE, error.to_string())),
         };
         let network = Network::parse(Path::new("standard input"), text)?;
-        let container = need("CNI_CONTAINERID")?;
-        crate::config::check_name(&container).map_err(|problem| {
-            Refusal::new(code::ENVIRONMENT, format!("CNI_CONTAINERID {problem}"))
-        })?;
-        let ifname = need("CNI_IFNAME")?;
+        // These two are about the network and no container.
+        let of_container = !matches!(command, "STATUS" | "GC");
+        let (mut container, mut ifname) = (String::new(), String::new());
+        if of_container {
+            container = need(get, "CNI_CONTAINERID")?;
+            crate::config::check_name(&container).map_err(|problem| {
+                Refusal::new(code::ENVIRONMENT, format!("CNI_CONTAINERID {problem}"))
+            })?;
+            ifname = need(get, "CNI_IFNAME")?;
+        }
         if ifname.len() > 15 || ifname.contains(['/', ' ', ':']) || matches!(&*ifname, "." | "..") {
             let problem = format!("CNI_IFNAME {ifname:?} cannot be an interface's name");
             return Err(Refusal::new(code::ENVIRONMENT, problem));
         }
         let netns_path = get("CNI_NETNS").unwrap_or_default();
-        let netns = match (File::open(&netns_path), get("CNI_COMMAND").as_deref()) {
-            (Ok(netns), _) => Some(netns),
-            (Err(_), Some("DEL")) => None,
-            (Err(error), _) => {
+        let netns = match File::open(&netns_path) {
+            Ok(netns) => Some(netns),
+            Err(_) if command == "DEL" || !of_container => None,
+            Err(error) => {
                 let problem = format!("CNI_NETNS {netns_path:?}: {error}");
                 return Err(Refusal::new(code::ENVIRONMENT, problem));
             }
@@ -220,6 +268,24 @@ impl Call {
             previous,
             conf,
         })
+    }
+
+    /// The type to act as: `kind`, or the one that the configuration names.
+    fn driver(&self, kind: Option<&str>) -> Result<Box<dyn Driver>, Refusal> {
+        let named = self.network.plugins.first().map_or("", |p| &p.kind);
+        let kind = kind.unwrap_or(named);
+        let fields = Fields::new(&self.network.path, "", &self.conf);
+        if let Some(driver) = kind::builtin(kind, &fields) {
+            return Ok(driver?);
+        }
+        let unknown = || {
+            let problem = format!("there is no built-in plugin {kind:?}");
+            Refusal::new(code::CONFIGURATION, problem)
+        };
+        // Address management is configured by an object of the network type's configuration.
+        let ipam = fields.object("ipam")?;
+        let ipam = Ipam::builtin(kind, ipam.as_ref().unwrap_or(&fields)).ok_or_else(unknown)?;
+        Ok(Box::new(AddressPlugin(ipam?)))
     }
 
     fn attachment<'a>(&'a self, paths: &'a Paths, kernel: &'a mut Kernel) -> Attachment<'a> {
@@ -259,17 +325,6 @@ fn runtime(conf: &Map<String, Value>) -> Runtime {
 /// Address management called for itself, as other plugins do.
 #[derive(Debug)]
 struct AddressPlugin(Ipam);
-
-fn address_plugin(kind: &str, call: &Call) -> Result<Ipam, Refusal> {
-    let fields = Fields::new(&call.network.path, "", &call.conf);
-    match Ipam::parse(&fields)? {
-        ipam @ (Ipam::HostLocal(_) | Ipam::Static(_)) => Ok(ipam),
-        _ => Err(Refusal::new(
-            code::CONFIGURATION,
-            format!("there is no built-in plugin {kind:?}"),
-        )),
-    }
-}
 
 impl Driver for AddressPlugin {
     fn set_up(&self, at: &mut Attachment<'_>, _previous: Option<CniResult>) -> Result<CniResult> {

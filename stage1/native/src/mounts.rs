@@ -1,0 +1,130 @@
+//! An app's mounts, and the volumes that they show.
+
+use std::path::{Path, PathBuf};
+
+use appc::{App, PodManifest, RuntimeApp, Volume, VolumeKind};
+use stage1_abi::path;
+use supervisor::{MountPlan, VolumePlan};
+
+use crate::error::Error;
+use crate::layout;
+use crate::plan::Volumes;
+
+/// An app's mounts: those of the pod manifest, and its mount points that a volume has the name of.
+pub(crate) fn of_app(
+    pod: &PodManifest,
+    runtime: &RuntimeApp,
+    app: &App,
+    volumes: &mut Volumes,
+) -> Result<Vec<MountPlan>, Error> {
+    let name = runtime.name.as_str();
+    let mut mounts: Vec<MountPlan> = Vec::new();
+    for mount in &runtime.mounts {
+        let volume = pod.volume_of(mount).ok_or_else(|| {
+            Error::app(
+                name,
+                format!(
+                    "mount {:?}: there is no volume {:?}",
+                    mount.path, mount.volume
+                ),
+            )
+        })?;
+        let point = app.mount_points.iter().find(|p| p.path == mount.path);
+        let read_only = volume.read_only || point.is_some_and(|p| p.read_only);
+        // A volume of this app alone must not be taken for the pod's of the same name.
+        let key = match &mount.app_volume {
+            Some(_) => format!("{name}.{}", volume.name),
+            None => volume.name.to_string(),
+        };
+        mounts.push(mount_plan(volume, &key, &mount.path, read_only, volumes)?);
+    }
+    for point in &app.mount_points {
+        let volume = pod.volumes.iter().find(|v| v.name == point.name);
+        let Some(volume) = volume.filter(|_| !runtime.mounts.iter().any(|m| m.path == point.path))
+        else {
+            continue;
+        };
+        if runtime.mounts.iter().any(|m| m.volume == point.name) {
+            continue;
+        }
+        let read_only = volume.read_only || point.read_only;
+        mounts.push(mount_plan(
+            volume,
+            volume.name.as_str(),
+            &point.path,
+            read_only,
+            volumes,
+        )?);
+    }
+    refuse_duplicates(name, &mounts)?;
+    Ok(mounts)
+}
+
+fn refuse_duplicates(app: &str, mounts: &[MountPlan]) -> Result<(), Error> {
+    let mut targets: Vec<&Path> = mounts.iter().map(|m| m.target.as_path()).collect();
+    targets.sort_unstable();
+    match targets.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Error::app(app, format!("two mounts at {:?}", pair[0]))),
+        None => Ok(()),
+    }
+}
+
+fn mount_plan(
+    volume: &Volume,
+    key: &str,
+    target: &str,
+    read_only: bool,
+    volumes: &mut Volumes,
+) -> Result<MountPlan, Error> {
+    // The flavor's default is to take what is mounted below along (surface of the original).
+    let recursive = volume.recursive.unwrap_or(true);
+    let gathered = layout::gathered(key);
+    if !volumes.contains_key(key) {
+        let source = match (volume.kind, &volume.source) {
+            (VolumeKind::Host, Some(source)) => PathBuf::from(source),
+            (VolumeKind::Host, None) => {
+                return Err(Error::app(key, "a host volume needs a source"));
+            }
+            (VolumeKind::Empty, _) => empty_volume(volume, key)?,
+        };
+        volumes.insert(
+            key.to_owned(),
+            VolumePlan {
+                source,
+                gathered: gathered.clone(),
+                recursive,
+            },
+        );
+    }
+    Ok(MountPlan {
+        volume: gathered,
+        target: PathBuf::from(target),
+        read_only,
+        recursive,
+    })
+}
+
+/// Makes the directory of an empty volume, which lives as long as the pod.
+fn empty_volume(volume: &Volume, key: &str) -> Result<PathBuf, Error> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+    let directory = Path::new(path::SHARED_VOLUMES).join(key);
+    let make = || {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(&directory)?;
+        chown(
+            &directory,
+            Some(volume.uid.unwrap_or(0)),
+            Some(volume.gid.unwrap_or(0)),
+        )?;
+        // After chown, which would take set-id bits away; and free of the umask.
+        let mode = std::fs::Permissions::from_mode(volume.mode_bits());
+        std::fs::set_permissions(&directory, mode)
+    };
+    make().map_err(|source| Error::Write {
+        path: directory.clone(),
+        source,
+    })?;
+    Ok(directory)
+}

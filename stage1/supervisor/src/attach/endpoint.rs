@@ -1,0 +1,234 @@
+//! One stream of an app that clients attach to: a pipe, or the master of its terminal.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
+};
+
+use super::client::Client;
+use super::spool::Spool;
+
+/// What may wait for an app that does not read before its clients wait too.
+const INPUT_MAX: usize = 64 * 1024;
+/// More clients of one stream are turned away.
+const CLIENTS_MAX: usize = 64;
+const BUFFER: usize = 16 * 1024;
+const BACKLOG: i32 = 16;
+
+/// A stream with its sockets and clients.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    /// `stdin`, `stdout`, `stderr` or `tty`.
+    pub(super) name: &'static str,
+    live: OwnedFd,
+    replay: Option<OwnedFd>,
+    /// Where the app's output comes from; `None` once it ended.
+    source: Option<OwnedFd>,
+    spool: Option<Spool>,
+    /// Where its input goes.
+    sink: Option<OwnedFd>,
+    input: Vec<u8>,
+    clients: Vec<Client>,
+}
+
+/// One of the descriptors of an endpoint.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Part {
+    Live,
+    Replay,
+    Source,
+    Sink,
+    Client(usize),
+}
+
+impl Endpoint {
+    /// An app's standard input: the write end of its pipe.
+    pub(super) fn input(name: &'static str, sink: OwnedFd) -> Result<Self, Errno> {
+        Self::new(name, None, Some(sink))
+    }
+
+    /// An app's output: the read end of its pipe.
+    pub(super) fn output(name: &'static str, source: OwnedFd) -> Result<Self, Errno> {
+        Self::new(name, Some(source), None)
+    }
+
+    /// The master of an app's terminal.
+    pub(super) fn terminal(name: &'static str, master: OwnedFd) -> Result<Self, Errno> {
+        let source = rustix::io::fcntl_dupfd_cloexec(&master, 3)?;
+        Self::new(name, Some(source), Some(master))
+    }
+
+    /// The sockets are made in the working directory.
+    fn new(
+        name: &'static str,
+        source: Option<OwnedFd>,
+        sink: Option<OwnedFd>,
+    ) -> Result<Self, Errno> {
+        let has_output = source.is_some();
+        Ok(Self {
+            name,
+            live: listener(&format!("sock-{name}"))?,
+            replay: has_output
+                .then(|| listener(&format!("replay-{name}")))
+                .transpose()?,
+            spool: has_output
+                .then(|| Spool::create(&format!("spool-{name}")))
+                .transpose()?,
+            source,
+            sink,
+            input: Vec::new(),
+            clients: Vec::new(),
+        })
+    }
+
+    /// The terminal's master.
+    pub(super) fn master(&self) -> Option<&OwnedFd> {
+        self.sink.as_ref().filter(|_| self.name == super::TTY)
+    }
+
+    /// Calls `add` with everything to poll.
+    pub(crate) fn poll<'a>(&'a self, mut add: impl FnMut(BorrowedFd<'a>, PollFlags, Part)) {
+        add(self.live.as_fd(), PollFlags::IN, Part::Live);
+        if let Some(replay) = &self.replay {
+            add(replay.as_fd(), PollFlags::IN, Part::Replay);
+        }
+        if let Some(source) = &self.source {
+            add(source.as_fd(), PollFlags::IN, Part::Source);
+        }
+        if let Some(sink) = self.sink.as_ref().filter(|_| !self.input.is_empty()) {
+            add(sink.as_fd(), PollFlags::OUT, Part::Sink);
+        }
+        let listening = self.sink.is_some() && self.input.len() < INPUT_MAX;
+        for (n, client) in self.clients.iter().enumerate() {
+            let flags = client.wishes(self.spool.as_ref(), listening);
+            add(client.as_fd(), flags, Part::Client(n));
+        }
+    }
+
+    /// Does what a poll found possible.
+    pub(crate) fn pump(&mut self, part: Part, ready: PollFlags) {
+        match part {
+            Part::Live => {
+                let end = self.spool.as_ref().map_or(0, Spool::end);
+                welcome(&mut self.clients, &self.live, end);
+            }
+            Part::Replay => {
+                let start = self.spool.as_ref().map_or(0, Spool::start);
+                if let Some(replay) = &self.replay {
+                    welcome(&mut self.clients, replay, start);
+                }
+            }
+            Part::Source => self.read_source(),
+            Part::Sink => self.write_sink(),
+            Part::Client(n) => self.serve(n, ready),
+        }
+    }
+
+    fn serve(&mut self, n: usize, ready: PollFlags) {
+        let Some(client) = self.clients.get_mut(n) else {
+            return;
+        };
+        if ready.contains(PollFlags::IN) {
+            client.receive(&mut self.input);
+        }
+        if let (true, Some(spool)) = (ready.contains(PollFlags::OUT), &self.spool) {
+            client.catch_up(spool);
+        }
+        if ready.intersects(PollFlags::HUP | PollFlags::ERR) {
+            client.leave();
+        }
+        self.write_sink();
+    }
+
+    fn read_source(&mut self) {
+        let (Some(source), Some(spool)) = (&self.source, &mut self.spool) else {
+            return;
+        };
+        let mut buffer = [0; BUFFER];
+        match rustix::io::read(source, &mut buffer) {
+            // A full disk loses output, but never stops an app.
+            Ok(n @ 1..) => drop(spool.append(&buffer[..n])),
+            Err(Errno::AGAIN | Errno::INTR) => return,
+            // EIO is how a master says that its last slave was closed.
+            Ok(_) | Err(_) => self.source = None,
+        }
+        for client in &mut self.clients {
+            client.catch_up(spool);
+        }
+    }
+
+    fn write_sink(&mut self) {
+        let Some(sink) = self.sink.as_ref().filter(|_| !self.input.is_empty()) else {
+            return;
+        };
+        match rustix::io::write(sink, &self.input) {
+            Ok(n) => drop(self.input.drain(..n)),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => {
+                self.input = Vec::new();
+                self.sink = None;
+            }
+        }
+    }
+
+    /// Forgets clients that are gone, and those that have got all there will ever be. Indices of
+    /// [`Part::Client`] are void afterwards.
+    pub(crate) fn sweep(&mut self) {
+        let over = self.spool.is_some() && self.source.is_none();
+        let spool = self.spool.as_ref();
+        let input_only = spool.is_none();
+        self.clients.retain(|client| {
+            let done = (over && !client.is_behind(spool)) || (input_only && client.is_silent());
+            !client.is_gone() && !done
+        });
+    }
+
+    /// After the app's end: reads what it left, and lets go of its input.
+    pub(crate) fn close(&mut self) {
+        while self.source.is_some() {
+            let before = self.spool.as_ref().map_or(0, Spool::end);
+            self.read_source();
+            if self.source.is_some() && self.spool.as_ref().map_or(0, Spool::end) == before {
+                self.source = None;
+            }
+        }
+        self.sink = None;
+        if self.spool.is_none() {
+            self.clients.clear();
+        }
+        self.sweep();
+    }
+
+    /// Whether a client still has output to come.
+    pub(crate) fn is_read(&self) -> bool {
+        self.clients
+            .iter()
+            .any(|client| client.is_behind(self.spool.as_ref()))
+    }
+}
+
+fn welcome(clients: &mut Vec<Client>, listener: &OwnedFd, position: u64) {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    while let Ok(socket) = accept_with(listener, flags) {
+        if clients.len() < CLIENTS_MAX {
+            clients.push(Client::new(socket, position));
+        }
+    }
+}
+
+/// A socket in the working directory that only root can connect to.
+pub(crate) fn listener_of(kind: SocketType, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, kind, flags, None)?;
+    rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(0o600))?;
+    bind(&socket, &SocketAddrUnix::new(name)?)?;
+    listen(&socket, BACKLOG)?;
+    Ok(socket)
+}
+
+fn listener(name: &str) -> Result<OwnedFd, Errno> {
+    listener_of(SocketType::STREAM, name)
+}
