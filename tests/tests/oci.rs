@@ -527,3 +527,91 @@ fn bad_images_are_refused_and_leave_nothing() {
     let outside = rkt.path("x");
     assert!(!outside.exists());
 }
+
+#[test]
+fn exported_images_are_read_by_rkt_and_by_skopeo() {
+    let rkt = Rkt::new();
+    let mut layout = layout(&rkt);
+    layout.add(&intricate(), "docker.io/library/intricate:v1");
+    let id = rkt.ok(&["fetch", "--full", &layout.reference("")]);
+    let aci = rkt.path("exported.aci");
+    rkt.ok(&["image", "export", &id, aci.to_str().unwrap()]);
+    let other = Rkt::new();
+    let expected: Vec<&str> = INTRICATE.to_vec();
+    let lines = run_lines(&other, aci.to_str().unwrap(), &[]);
+    assert_eq!(without_pod_files(lines), expected);
+    // As an OCI archive the image is what it was.
+    let archive = rkt.path("exported.tar");
+    let path = archive.to_str().unwrap();
+    rkt.ok(&["image", "export", "--format=oci", &id, path]);
+    let from = format!("oci-archive:{path}");
+    let other = Rkt::new();
+    assert_eq!(other.ok(&["fetch", "--full", &from]), id);
+    skopeo(&[
+        "copy",
+        &from,
+        &format!("dir:{}", rkt.path("copied").display()),
+    ]);
+    // An ACI becomes one layer.
+    let made = rkt.fetch(&e2e::fixtures::busybox());
+    rkt.ok(&[
+        "image",
+        "export",
+        "--format=oci",
+        "--overwrite",
+        &made,
+        path,
+    ]);
+    skopeo(&[
+        "copy",
+        &from,
+        &format!("dir:{}", rkt.path("made").display()),
+    ]);
+    let lines = run_lines(&other, &from, &[]);
+    assert!(
+        lines.iter().any(|l| l.contains("hello from busybox")),
+        "{lines:?}"
+    );
+    rkt.run(&["image", "export", "--format=zip", &id, path])
+        .refused(&["zip"]);
+}
+
+#[test]
+fn what_a_prepared_pod_needs_stays_even_when_its_image_is_gone() {
+    let rkt = Rkt::new();
+    let mut layout = layout(&rkt);
+    layout.add(&script("echo still here", &[]), "it");
+    let id = rkt.ok(&["fetch", "--full", &layout.reference("it")]);
+    let uuid = rkt.ok(&["prepare", "--quiet", &id]);
+    rkt.ok(&["image", "gc", "--grace-period=0s"]);
+    rkt.ok(&["image", "rm", &id]);
+    rkt.ok(&["image", "gc", "--grace-period=0s"]);
+    let output = rkt.run(&["run-prepared", "--net=none", &uuid]).expect(0);
+    assert_eq!(output.app_lines(), ["still here"]);
+    rkt.gc();
+    rkt.ok(&["image", "gc", "--grace-period=0s"]);
+    let trees = fs::read_dir(rkt.data().join("cas/tree")).unwrap();
+    assert_eq!(trees.count(), 0);
+}
+
+/// A fetch, a run, their removal: the disk has what it had.
+#[test]
+fn the_disk_is_given_back() {
+    let rkt = Rkt::new();
+    let mut layout = layout(&rkt);
+    layout.add(
+        &script("true", &[Layer::new().file("f", 0o644, vec![1; 1 << 20])]),
+        "it",
+    );
+    let cycle = || {
+        let id = rkt.ok(&["fetch", "--full", &layout.reference("it")]);
+        rkt.run(&["run", "--net=none", &id]).expect(0);
+        rkt.gc();
+        rkt.ok(&["image", "rm", &id]);
+        rkt.ok(&["image", "gc", "--grace-period=0s"]);
+        used(&rkt)
+    };
+    // The first one makes the directories and the index.
+    let first = cycle();
+    assert_eq!(cycle(), first);
+}

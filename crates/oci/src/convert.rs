@@ -160,3 +160,52 @@ fn arch<'a>(arch: &'a str, variant: &str) -> &'a str {
         (other, _) => other,
     }
 }
+
+/// The configuration of an OCI image whose only layer holds what the ACI with this manifest holds.
+pub fn from_appc(manifest: &ImageManifest, layer: &Digest) -> Vec<u8> {
+    let mut run = serde_json::Map::new();
+    if let Some(app) = &manifest.app {
+        let mut set = |name: &str, value: serde_json::Value| {
+            run.insert(name.to_owned(), value);
+        };
+        set("User", format!("{}:{}", app.user, app.group).into());
+        set("Entrypoint", app.exec.clone().into());
+        set("WorkingDir", app.working_directory().into());
+        let environment = app.environment.iter();
+        let environment = environment.map(|v| format!("{}={}", v.name, v.value));
+        set("Env", environment.collect::<Vec<_>>().into());
+        let empty = || serde_json::Value::Object(serde_json::Map::new());
+        let ports = app.ports.iter();
+        let ports = ports.map(|p| (format!("{}/{}", p.port, p.protocol), empty()));
+        set(
+            "ExposedPorts",
+            ports.collect::<serde_json::Map<_, _>>().into(),
+        );
+        let volumes = app.mount_points.iter().map(|m| (m.path.clone(), empty()));
+        set("Volumes", volumes.collect::<serde_json::Map<_, _>>().into());
+    }
+    let mut labels: serde_json::Map<String, serde_json::Value> = manifest
+        .annotations
+        .iter()
+        .map(|a| (a.name.to_string(), a.value.clone().into()))
+        .collect();
+    labels.insert("appc.io/name".to_owned(), manifest.name.as_str().into());
+    run.insert("Labels".to_owned(), labels.into());
+    let label = |name: &str| manifest.labels.get(name);
+    let machine = crate::Platform::host();
+    let architecture = match label("arch") {
+        Some("i386") => "386".to_owned(),
+        Some("aarch64") => "arm64".to_owned(),
+        Some("armv6l" | "armv7l") => "arm".to_owned(),
+        Some(other) => other.to_owned(),
+        None => machine.architecture,
+    };
+    serde_json::json!({
+        "os": label("os").unwrap_or("linux"),
+        "architecture": architecture,
+        "config": run,
+        "rootfs": {"type": "layers", "diff_ids": [layer.as_str()]},
+    })
+    .to_string()
+    .into_bytes()
+}

@@ -19,14 +19,21 @@ impl Store {
         manifest_bytes(self.layout(), &id)
     }
 
-    /// Writes an image's uncompressed archive, byte for byte as its ID says. Returns its size.
+    /// Writes an image's uncompressed archive, byte for byte as its ID says; an OCI image as an ACI
+    /// that is made of it. Returns its size.
     ///
     /// # Errors
     /// [`Error::Changed`] when the blob was changed on disk; what was written then is worth
     /// nothing.
     pub fn export(&self, id: &Hash, mut output: impl Write) -> Result<u64> {
         if self.kind(id)? == crate::ImageKind::Oci {
-            return Err(Error::not_an_aci("it is an OCI image"));
+            self.touch(id);
+            let mut counted = Counted {
+                inner: output,
+                bytes: 0,
+            };
+            self.export_as_aci(id, &mut counted)?;
+            return Ok(counted.bytes);
         }
         let path = self.blob_path(id)?;
         let mut file = File::open(&path).map_err(Error::io("open", &path))?;
@@ -56,6 +63,23 @@ impl Store {
             id: id.clone(),
             found: Hash::from_sha512(&digest),
         })
+    }
+}
+
+struct Counted<W> {
+    inner: W,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod collect;
 mod entries;
+mod export;
 mod layer;
 mod merged;
 mod pull;

@@ -8,6 +8,7 @@
 mod header;
 mod pax;
 mod sparse;
+pub(crate) mod write;
 
 use std::io::{self, BufRead};
 
