@@ -12,6 +12,7 @@ mod crowd;
 mod environment;
 mod faults;
 mod fetching;
+mod groups;
 mod handlers;
 mod identity;
 mod images;

@@ -230,6 +230,26 @@ fn read(
     }
 }
 
+/// Checks the archive of a layer as taking it in does, without storing anything.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_layer(source: impl Read + Send, limits: &Limits) -> Result<()> {
+    let mut incoming = Incoming {
+        source: Box::new(source),
+        copy: None,
+        known: 0,
+        received: 0,
+        size: limits.bytes,
+        hash: Sha256::new(),
+        progress: Box::new(|_| {}),
+    };
+    let checked = through(&mut incoming, limits, |pieces| {
+        entries::check(&mut Archive::without_mark(pieces, limits), limits)
+    });
+    checked.map(drop)
+}
+
 /// Decompresses a layer and lets its archive be read; returns the archive's digest.
 pub(super) fn through<T: Send>(
     incoming: &mut Incoming<'_>,

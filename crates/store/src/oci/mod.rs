@@ -31,7 +31,7 @@ use crate::digest::Sha256;
 use crate::layout::Layout;
 use crate::{Error, ImageKind, Result, Store};
 
-pub use layer::{BlobSource, Opened};
+pub use layer::{BlobSource, Opened, check_layer};
 pub use pull::Puller;
 
 /// The parts of an image that is there.
