@@ -156,6 +156,8 @@ fn every_way_to_name_an_image_on_disk_works() {
         rkt.run(&["image", "cat-manifest", &name]).expect(0);
         assert_eq!(run_lines(&rkt, &name, &[]), ["one"], "{name}");
     }
+    let listed = rkt.ok(&["image", "list", "--fields=name,digest", "--no-legend"]);
+    assert!(listed.contains(&digest), "{listed}");
     rkt.run(&["image", "rm", &digest]).expect(0);
     rkt.run(&["image", "cat-manifest", &digest])
         .refused(&[&digest]);

@@ -400,7 +400,7 @@ fn a_crowd_fetches_each_layer_once() {
     });
     let rkt = Rkt::new();
     let name = |n: usize| format!("docker://{}/it:v{}", registry.authority(), n % 3);
-    let running: Vec<_> = (0..24)
+    let running: Vec<_> = (0..50)
         .map(|n| e2e::Running::start(rkt.strict_command(&[OPEN, "fetch", "--full", &name(n)])))
         .collect();
     let ids: Vec<String> = running
@@ -415,4 +415,79 @@ fn a_crowd_fetches_each_layer_once() {
     for (n, id) in ids.iter().take(3).enumerate() {
         assert_eq!(run(&rkt, id), [n.to_string()]);
     }
+}
+
+/// Killed at many moments of a parallel fetch: the next command finds a sound store.
+#[test]
+fn killed_at_any_moment_the_store_stays_sound() {
+    let layers: Vec<Layer> = (0..6)
+        .map(|n| Layer::new().file(&format!("f{n}"), 0o644, vec![n; 1 << 20]))
+        .collect();
+    let published = script("cat /f5 | wc -c", &layers).published();
+    let registry = Server::start(move |request| registry_of(&published, request));
+    let image = at(&registry);
+    let trial = Rkt::new();
+    let start = std::time::Instant::now();
+    fetch(&trial, &image).expect(0);
+    let whole = start.elapsed();
+    let rkt = Rkt::new();
+    for n in 0..20u32 {
+        let moment = whole.mul_f64(f64::from(n * 7 % 20) / 20.0 * 1.1);
+        let running = e2e::Running::start(rkt.strict_command(&[OPEN, "fetch", &image]));
+        std::thread::sleep(moment);
+        running.signal(rustix::process::Signal::KILL);
+        running.finish();
+        rkt.ok(&["image", "list"]);
+        if n % 4 == 0 {
+            rkt.ok(&["image", "gc", "--grace-period=0s"]);
+        }
+    }
+    let id = fetch(&rkt, &image).expect(0);
+    rkt.ok(&["image", "verify", id.text()]);
+    let output = rkt.strict(&[OPEN, "run", "--net=none", id.text()]);
+    drop(output);
+    rkt.gc();
+    rkt.ok(&["image", "rm", id.text()]);
+    rkt.ok(&["image", "gc", "--grace-period=0s"]);
+    for dir in ["cas/tree", "cas/blob/sha256"] {
+        let left = fs::read_dir(rkt.data().join(dir)).unwrap();
+        let names: Vec<_> = left.flatten().map(|e| e.file_name()).collect();
+        let stage1 = dir == "cas/tree" && names.len() <= 1;
+        assert!(names.is_empty() || stage1, "{dir}: {names:?}");
+    }
+}
+
+/// Disks of all sizes: too small for a part, for the trees, for the index.
+#[test]
+fn a_disk_that_is_full_at_any_stage() {
+    use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+    let published = image().published();
+    let registry = Server::start(move |request| registry_of(&published, request));
+    let mut good = 0;
+    for size in [64, 300, 1000, 2500, 4000, 6000, 40_000] {
+        let rkt = Rkt::new();
+        let options = std::ffi::CString::new(format!("size={size}k")).unwrap();
+        let options = Some(options.as_c_str());
+        mount("tmpfs", rkt.data(), "tmpfs", MountFlags::empty(), options).unwrap();
+        let output = fetch(&rkt, &at(&registry));
+        match output.code {
+            0 => good += 1,
+            _ => {
+                let output = output.refused(&[]);
+                let told = output.stderr.contains("o space left") || output.stderr.contains("full");
+                assert!(told, "{size}k: {}", output.stderr);
+                let trees = fs::read_dir(rkt.data().join("cas/tmp"))
+                    .into_iter()
+                    .flatten();
+                let left: u64 = trees
+                    .flatten()
+                    .filter_map(|e| e.metadata().ok())
+                    .map(|m| m.len())
+                    .sum();
+                assert!(left < 100_000, "{size}k: {left} bytes stay");
+            }
+        }
+        unmount(rkt.data(), UnmountFlags::DETACH).unwrap();
+    }
+    assert_eq!(good, 1);
 }

@@ -58,6 +58,8 @@ pub struct ImageInfo {
     pub size: u64,
     /// Bytes of its rendered tree; 0 if there is none.
     pub tree_size: u64,
+    /// The digest by which registries know an OCI image.
+    pub digest: Option<String>,
 }
 
 impl ImageInfo {
@@ -72,6 +74,7 @@ impl ImageInfo {
             latest: row.latest,
             size: row.size,
             tree_size: row.tree_size,
+            digest: None,
         }
     }
 
@@ -208,7 +211,14 @@ impl Store {
             .filter(|row| self.contains(&row.id))
             .map(|row| {
                 let last_used = self.last_used(&row.id);
-                ImageInfo::of(row, last_used)
+                let digest = match row.kind {
+                    ImageKind::Oci => crate::oci::digest(self.layout(), &row.id).ok(),
+                    ImageKind::Aci => None,
+                };
+                ImageInfo {
+                    digest: digest.map(|d| d.to_string()),
+                    ..ImageInfo::of(row, last_used)
+                }
             })
             .collect();
         images.sort_by(|a, b| (a.imported, &a.id).cmp(&(b.imported, &b.id)));

@@ -166,6 +166,11 @@ fn manifest_bytes(layout: &Layout, id: &Hash) -> Result<Vec<u8>> {
     }
 }
 
+/// The registry digest of an image's manifest.
+pub(crate) fn digest(layout: &Layout, id: &Hash) -> Result<Digest> {
+    Ok(Sha256::of(&manifest_bytes(layout, id)?))
+}
+
 /// The App Container manifest of an image whose own was lost, and with it where it came from.
 pub(crate) fn made_up_manifest(layout: &Layout, id: &Hash) -> Result<ImageManifest> {
     let bytes = manifest_bytes(layout, id)?;
