@@ -73,6 +73,8 @@ pub(crate) struct Context {
     /// The configuration directories; the local one is among them.
     pub(crate) dirs: Dirs,
     pub(crate) insecure: Insecure,
+    /// Keys of signers that nobody is trusted for yet are taken from their own servers.
+    pub(crate) trust_keys_from_https: bool,
     /// Arguments of images, taken out of the command line.
     pub(crate) groups: Groups,
 }
@@ -96,6 +98,7 @@ impl Context {
             local_config,
             dirs,
             insecure,
+            trust_keys_from_https: matches.is("trust-keys-from-https"),
             groups,
         })
     }

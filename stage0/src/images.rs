@@ -4,13 +4,16 @@ use std::path::{Path, PathBuf};
 
 use appc::{Hash, ImageManifest, ImageName};
 use clap::ArgMatches;
-use distribution::{Distribution, Location, Reference};
+use distribution::{Distribution, Layout, Location, Reference};
+use fetch::OciImage;
+use oci::Digest;
 use store::{ImageId, ImportOptions, Store};
 
 use crate::cli::flags::Values;
 use crate::context::Context;
 use crate::failure::{Doing, Failure};
-use crate::signed::{ImageFile, Voucher};
+use crate::remote::Wanted;
+use crate::signed::{self, ImageFile, Voucher};
 
 /// When an image is fetched although the store may have it (`--pull-policy`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,18 +80,58 @@ impl Images {
         signature: Option<&str>,
     ) -> Result<ImageId, Failure> {
         let problem = || format!("cannot get image {text:?}");
-        match reference(text).doing_with(problem)? {
-            Reference::Distribution(Distribution::AciArchive(Location::File(path)))
-                if policy != PullPolicy::Never =>
-            {
-                self.import_file(Path::new(&path), Voucher::Signature(context, signature))
-            }
-            _ if signature.is_some() => Err(Failure::new(
-                "--signature is for images that are fetched from files",
+        let reference = reference(text).doing_with(problem)?;
+        let unsigned = || match signature {
+            None => Ok(()),
+            Some(_) => Err(Failure::new(
+                "--signature is for App Container Images that are fetched",
             )),
-            other => self.in_store(&other),
+        };
+        let find = || match &reference {
+            Reference::Hash(_) | Reference::Digest(_) => {
+                unsigned()?;
+                self.in_store(&reference)
+            }
+            Reference::Distribution(Distribution::AciArchive(Location::File(path))) => {
+                let id =
+                    self.import_file(Path::new(path), Voucher::Signature(context, signature))?;
+                self.complete_as(context, policy, id)
+            }
+            Reference::Distribution(Distribution::AciArchive(Location::Url(url))) => {
+                let wanted = Wanted {
+                    signature,
+                    ..Wanted::default()
+                };
+                let id = self.at_url(context, url, policy, &wanted)?;
+                self.complete_as(context, policy, id)
+            }
+            Reference::Distribution(Distribution::Appc(name)) => {
+                let id = self.of_name(context, name, policy, signature)?;
+                self.complete_as(context, policy, id)
+            }
+            Reference::Distribution(Distribution::Docker(image)) => {
+                unsigned()?;
+                self.of_registry(context, image, policy)
+            }
+            Reference::Distribution(Distribution::Layout(layout)) => {
+                unsigned()?;
+                self.import_layout(context, layout)
+            }
+        };
+        find().doing_with(problem)
+    }
+
+    /// An image with all that it depends on, if the policy lets it be fetched.
+    fn complete_as(
+        &self,
+        context: &Context,
+        policy: PullPolicy,
+        id: ImageId,
+    ) -> Result<ImageId, Failure> {
+        if policy != PullPolicy::Never {
+            self.complete(context, &id)?;
         }
-        .doing_with(problem)
+        Ok(id)
     }
 
     /// An image of the store, by its ID, the beginning of one, or its name.
@@ -97,20 +140,20 @@ impl Images {
     }
 
     fn in_store(&self, reference: &Reference) -> Result<ImageId, Failure> {
-        let remote = |what: &str| {
-            Err(Failure::new(format!(
-                "{what} is not available in this version: fetch the image as a file"
-            )))
-        };
         match reference {
             Reference::Hash(prefix) => self.by_hash(prefix),
+            Reference::Digest(digest) => {
+                self.by_digest(&Digest::parse(digest).doing("invalid digest")?)
+            }
+            Reference::Distribution(Distribution::Layout(layout)) => {
+                self.by_digest(&self.open_layout(layout)?.digest)
+            }
             Reference::Distribution(Distribution::Appc(name)) => self.named(name),
-            Reference::Distribution(Distribution::Docker(_)) => {
-                remote("fetching from Docker registries")
-            }
-            Reference::Distribution(Distribution::AciArchive(Location::Url(_))) => {
-                remote("fetching from URLs")
-            }
+            Reference::Distribution(
+                point @ (Distribution::Docker(_) | Distribution::AciArchive(Location::Url(_))),
+            ) => self
+                .known(point)?
+                .ok_or_else(|| Failure::new(format!("{point} is not in the store"))),
             Reference::Distribution(Distribution::AciArchive(Location::File(path))) => Err(
                 Failure::new(format!("{path:?} is a file, not an image of the store")),
             ),
@@ -133,6 +176,29 @@ impl Images {
         Ok(info.id)
     }
 
+    /// Imports an OCI image from disk.
+    fn import_layout(&self, context: &Context, layout: &Layout) -> Result<ImageId, Failure> {
+        let image = self.open_layout(layout)?;
+        let repository = image.origin.repository.as_ref();
+        let repository = repository.map(|(registry, name)| format!("{registry}/{name}"));
+        signed::vouch_oci(
+            context,
+            &layout.to_string(),
+            repository.as_deref(),
+            &image.digests(),
+            &*image.source,
+        )?;
+        let info = image
+            .import(&self.store, renders(), layout.reference.is_none())
+            .doing_with(|| format!("cannot import {layout}"))?;
+        Ok(info.id)
+    }
+
+    fn open_layout(&self, layout: &Layout) -> Result<OciImage<'_>, Failure> {
+        OciImage::open(layout, &self.data_dir.join("cas/tmp"))
+            .doing_with(|| format!("cannot open {layout}"))
+    }
+
     /// Imports an ACI that nobody has to vouch for from a stream.
     pub(crate) fn import(
         &self,
@@ -153,22 +219,23 @@ impl Images {
             .doing_with(|| format!("cannot find image {prefix:?}"))
     }
 
-    /// The image of a name, perhaps with labels.
-    pub(crate) fn by_name(&self, text: &str) -> Result<ImageId, Failure> {
-        let name = ImageName::parse(text).doing_with(|| format!("cannot find image {text:?}"))?;
-        self.named(&name)
+    /// The image whose manifest has this digest.
+    fn by_digest(&self, digest: &Digest) -> Result<ImageId, Failure> {
+        let problem = || format!("cannot find image {digest}");
+        let id = self.store.by_digest(digest).doing_with(problem)?;
+        id.ok_or_else(|| Failure::new(format!("no image {digest} in the store")))
     }
 
     fn named(&self, name: &ImageName) -> Result<ImageId, Failure> {
-        let text = name.to_string();
+        self.stored_as(name)?
+            .ok_or_else(|| Failure::new(format!("no image named \"{name}\" in the store")))
+    }
+
+    /// The image of a name, if the store has it.
+    pub(crate) fn stored_as(&self, name: &ImageName) -> Result<Option<ImageId>, Failure> {
         self.store
             .find_by_name(&name.name, &name.labels)
-            .doing_with(|| format!("cannot find image {text:?}"))?
-            .ok_or_else(|| {
-                Failure::new(format!(
-                    "no image named {text:?} in the store, and discovery is not available in this version: fetch it as a file"
-                ))
-            })
+            .doing_with(|| format!("cannot find image \"{name}\""))
     }
 
     /// The image of this name and version, if the store has it.
@@ -212,9 +279,13 @@ impl Images {
 }
 
 /// Root's imports are rendered at once: the first run finds the tree there.
+pub(crate) fn renders() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 fn options() -> ImportOptions {
     ImportOptions {
-        render: rustix::process::geteuid().is_root(),
+        render: renders(),
         ..ImportOptions::default()
     }
 }

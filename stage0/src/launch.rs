@@ -9,6 +9,7 @@ use pod::RunningPod;
 use rustix::io::Errno;
 use sandbox::mounts::{self, Attr, Propagation};
 use stage1_abi::{RunArgs, env, path};
+use store::Store;
 
 use crate::context::Context;
 use crate::failure::{Doing, Failure};
@@ -96,27 +97,70 @@ fn share_stage1() -> Result<(), Failure> {
 /// Mounts one tree with the pod's own writable layer. The working directory is the pod's.
 pub(crate) fn mount(data_dir: &Path, overlay: &Overlay) -> Result<(), Failure> {
     let problem = || format!("cannot mount the overlay of tree {:?}", overlay.tree);
-    let lower = data_dir.join("cas/tree").join(&overlay.tree).join("rootfs");
-    let lower = escaped(&lower).ok_or_else(|| Failure::new(problem()))?;
+    let store = Store::open(data_dir);
+    let directories = store.lower_directories(&overlay.tree).doing_with(problem)?;
     let layer = Layer::of(overlay);
-    let options = [
-        ("source", "overlay"),
-        ("lowerdir", lower.as_str()),
+    let lowers: Vec<String> = directories
+        .iter()
+        .map(|lower| escaped(lower))
+        .collect::<Option<_>>()
+        .ok_or_else(|| Failure::new(problem()))?;
+    let mut options = vec![("source", "overlay")];
+    match lowers.as_slice() {
+        [one] => options.push(("lowerdir", one)),
+        // One by one they may be as long and as many as they like.
+        many => options.extend(many.iter().map(|lower| ("lowerdir+", lower.as_str()))),
+    }
+    options.extend([
         ("upperdir", layer.upper.as_str()),
         ("workdir", layer.work.as_str()),
         // Syncing the upper directory when the pod ends would make its end wait for the disk, to
         // save what a crash makes useless anyway.
         ("volatile", ""),
-    ];
+    ]);
     let mount = match mounts::new("overlay", &options, Attr::empty()) {
         // Before Linux 5.10 there was no such option.
-        Err(error) if error.errno == Errno::INVAL => {
+        Err(error) if error.errno == Errno::INVAL && lowers.len() == 1 => {
             mounts::new("overlay", &options[..options.len() - 1], Attr::empty())
+        }
+        // Before Linux 6.7 they had to be given at once.
+        Err(error) if error.errno == Errno::INVAL => {
+            return mount_at_once(&directories, &layer).doing_with(problem);
         }
         other => other,
     }
     .doing_with(problem)?;
     mounts::attach_at(mount, &layer.target).doing_with(problem)
+}
+
+/// Mounts an overlay of many directories with mount(2), which takes a page of options: each
+/// directory is opened so that its name is short.
+fn mount_at_once(lowers: &[PathBuf], layer: &Layer) -> Result<(), Failure> {
+    use rustix::fs::{Mode, OFlags};
+    let mut open = Vec::new();
+    let mut names = Vec::new();
+    for lower in lowers {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(lower, flags, Mode::empty())
+            .doing_with(|| format!("cannot open {}", lower.display()))?;
+        names.push(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+        open.push(directory);
+    }
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        names.join(":"),
+        layer.upper,
+        layer.work
+    );
+    let options = std::ffi::CString::new(options).doing("a path holds a NUL")?;
+    rustix::mount::mount(
+        "overlay",
+        &layer.target,
+        "overlay",
+        rustix::mount::MountFlags::empty(),
+        Some(options.as_c_str()),
+    )
+    .doing("cannot mount the layers")
 }
 
 /// Where the writable layer of a tree is and where the whole appears, below the pod's directory.

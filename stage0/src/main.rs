@@ -14,6 +14,7 @@ mod manifest;
 mod mutable;
 mod output;
 mod podfiles;
+mod remote;
 mod signed;
 mod stage1;
 

@@ -6,14 +6,17 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use appc::AcIdentifier;
-use trust::{Hashing, Keystore, Signatures};
+use distribution::Docker;
+use fetch::{Signed, SimpleSigning};
+use oci::Digest;
+use trust::{Hashing, Keystore, Signatures, Signer};
 
 use crate::context::Context;
 use crate::failure::{Doing, Failure};
 use crate::output;
 
 /// No signature file is larger.
-const LIMIT: u64 = 1 << 20;
+pub(crate) const LIMIT: u64 = 1 << 20;
 
 /// What vouches for an image file.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +26,81 @@ pub(crate) enum Voucher<'a> {
     /// A signature: in this file, or else in the one beside the image; unless the user does not
     /// want signatures checked.
     Signature(&'a Context, Option<&'a str>),
+}
+
+/// Says whether an OCI image may be used: a trusted cosign key must have signed one of its digests,
+/// as the image of this repository (`REGISTRY/REPOSITORY`) where it is known to be of one.
+pub(crate) fn vouch_oci(
+    context: &Context,
+    image: &str,
+    repository: Option<&str>,
+    digests: &[Digest],
+    source: &dyn Signed,
+) -> Result<(), Failure> {
+    if context.insecure.image {
+        output::note("warning: image signature verification has been disabled");
+        return Ok(());
+    }
+    let problem = || format!("cannot verify {image}");
+    let keystore = Keystore::new(&context.dirs.system, &context.dirs.local);
+    let mut refused: Option<String> = None;
+    for digest in digests {
+        for signed in source.signatures(digest).doing_with(problem)? {
+            match claim(&keystore, repository, digest, &signed).doing_with(problem)? {
+                Ok(fingerprint) => {
+                    output::note(&format!("signature verified:\n  cosign key {fingerprint}"));
+                    return Ok(());
+                }
+                Err(reason) => refused = Some(reason),
+            }
+        }
+    }
+    Err(Failure::new(match refused {
+        Some(reason) => format!("the signature of {image} is refused: {reason}"),
+        None => format!("{image} is not signed (--insecure-options=image does without signatures)"),
+    }))
+}
+
+/// The fingerprint of the trusted key that signed a digest, or why there is none.
+fn claim(
+    keystore: &Keystore,
+    repository: Option<&str>,
+    digest: &Digest,
+    signed: &SimpleSigning,
+) -> Result<Result<String, String>, trust::Error> {
+    // Which keys count depends on the name; without one, on the name that the signature gives.
+    let told = told(&signed.payload);
+    let name = repository.map(str::to_owned).or_else(|| told.clone());
+    let name = name.and_then(|name| AcIdentifier::sanitize(&name).ok());
+    let Some(name) = name else {
+        return Ok(Err("it does not say which image it is for".to_owned()));
+    };
+    for key in keystore.cosign_keys_for(&name)? {
+        let Some(claim) = key.verify(&signed.payload, &signed.signature)? else {
+            continue;
+        };
+        if claim.digest != digest.as_str() {
+            return Ok(Err(format!("it is for {}", claim.digest)));
+        }
+        if let (Some(repository), Some(told)) = (repository, &told)
+            && repository != told
+        {
+            return Ok(Err(format!("it is for {told}")));
+        }
+        return Ok(Ok(claim.fingerprint));
+    }
+    Ok(Err(format!(
+        "no key that is trusted for {:?} made it",
+        name.as_str()
+    )))
+}
+
+/// The repository that a signed document speaks of.
+fn told(payload: &[u8]) -> Option<String> {
+    let document: serde_json::Value = serde_json::from_slice(payload).ok()?;
+    let text = document["critical"]["identity"]["docker-reference"].as_str()?;
+    let image = Docker::parse(text).ok()?;
+    Some(format!("{}/{}", image.registry, image.repository))
 }
 
 /// An image file that is read once: what the store reads is what was signed.
@@ -71,17 +149,22 @@ impl ImageFile {
             return Ok(());
         };
         let signer = hashing.verify(&keystore.keys_for(name)?)?;
-        let mut text = String::from("signature verified:");
-        for user in match signer.user_ids.as_slice() {
-            [] => std::slice::from_ref(&signer.fingerprint),
-            users => users,
-        } {
-            text.push_str("\n  ");
-            text.push_str(user);
-        }
-        output::note(&text);
+        tell(&signer);
         Ok(())
     }
+}
+
+/// Says who signed an image.
+pub(crate) fn tell(signer: &Signer) {
+    let mut text = String::from("signature verified:");
+    for user in match signer.user_ids.as_slice() {
+        [] => std::slice::from_ref(&signer.fingerprint),
+        users => users,
+    } {
+        text.push_str("\n  ");
+        text.push_str(user);
+    }
+    output::note(&text);
 }
 
 impl Read for ImageFile {
@@ -94,7 +177,7 @@ impl Read for ImageFile {
     }
 }
 
-fn read_signature(path: &Path) -> Result<Hashing, Failure> {
+pub(crate) fn read_signature(path: &Path) -> Result<Hashing, Failure> {
     let problem = || {
         format!(
             "cannot use the signature \"{}\" (--signature names another file; --insecure-options=image does without)",

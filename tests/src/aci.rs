@@ -24,7 +24,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    fn program(self) -> Option<&'static str> {
+    pub(crate) fn program(self) -> Option<&'static str> {
         match self {
             Self::None => None,
             Self::Gzip => Some("gzip"),

@@ -276,10 +276,11 @@ fn every_form_of_reference_names_the_image() {
         "cimd:appc:v=0:example.com/probe?version=1.0.0".to_owned(),
         id[..30].to_owned(),
     ] {
-        assert_eq!(rkt.ok(&["fetch", "--full", &text]), id, "{text}");
+        let args = ["fetch", "--full", "--pull-policy=new", &text];
+        assert_eq!(rkt.ok(&args), id, "{text}");
     }
     rkt.run(&["fetch", "cimd:appc:v=7:x"])
         .refused(&["cimd:appc:v=7:x", "version"]);
-    rkt.run(&["fetch", "docker://busybox"])
-        .refused(&["Docker registries"]);
+    rkt.run(&["fetch", "--pull-policy=never", "docker://busybox"])
+        .refused(&["docker://", "not in the store"]);
 }

@@ -13,6 +13,10 @@ use crate::entry::Entry;
 pub struct Secret(String);
 
 impl Secret {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
     /// The secret itself.
     pub fn reveal(&self) -> &str {
         &self.0

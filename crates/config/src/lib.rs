@@ -8,6 +8,7 @@
 
 mod auth;
 mod dirs;
+mod docker;
 mod entry;
 mod error;
 mod json;
@@ -16,6 +17,7 @@ mod stage1;
 
 pub use auth::{Auth, Basic, Credentials, Secret};
 pub use dirs::Dirs;
+pub use docker::Login;
 pub use entry::check;
 pub use error::Error;
 pub use paths::Paths;

@@ -7,12 +7,14 @@
 
 mod docker;
 mod error;
+mod layout;
 mod location;
 mod point;
 mod reference;
 
 pub use docker::Docker;
 pub use error::Error;
+pub use layout::{Layout, LayoutKind};
 pub use location::Location;
 pub use point::Distribution;
 pub use reference::Reference;

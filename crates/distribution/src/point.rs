@@ -3,7 +3,7 @@
 use appc::ImageName;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::{Docker, Error, Location, Result};
+use crate::{Docker, Error, Layout, LayoutKind, Location, Result};
 
 /// What a query cannot hold as it is.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC
@@ -24,6 +24,8 @@ pub enum Distribution {
     AciArchive(Location),
     /// A Docker registry.
     Docker(Docker),
+    /// An OCI image on disk.
+    Layout(Layout),
 }
 
 impl Distribution {
@@ -55,7 +57,12 @@ impl Distribution {
                 Location::parse(&url).map(Self::AciArchive)
             }
             DOCKER => Docker::parse(data).map(Self::Docker),
-            _ => Err(bad("its type is not supported")),
+            other => {
+                let kind = LayoutKind::ALL.into_iter().find(|k| k.point() == other);
+                let kind = kind.ok_or_else(|| bad("its type is not supported"))?;
+                let text = decode(data).ok_or_else(|| bad("the path in it is not UTF-8"))?;
+                Layout::parse(kind, &text).map(Self::Layout)
+            }
         }
     }
 
@@ -77,6 +84,15 @@ impl Distribution {
                 format!("cimd:{ARCHIVE}:v=0:{}", utf8_percent_encode(&url, QUERY))
             }
             Self::Docker(image) => format!("cimd:{DOCKER}:v=0:{image}"),
+            Self::Layout(layout) => {
+                let (kind, text) = (layout.kind, layout.to_string());
+                let rest = &text[kind.scheme().len() + 1..];
+                format!(
+                    "cimd:{}:v=0:{}",
+                    kind.point(),
+                    utf8_percent_encode(rest, QUERY)
+                )
+            }
         }
     }
 }
@@ -89,6 +105,7 @@ impl std::fmt::Display for Distribution {
             Self::AciArchive(Location::File(path)) => f.write_str(path),
             Self::AciArchive(location) => location.fmt(f),
             Self::Docker(image) => write!(f, "docker://{image}"),
+            Self::Layout(layout) => layout.fmt(f),
         }
     }
 }

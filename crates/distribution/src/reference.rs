@@ -2,7 +2,7 @@
 
 use appc::ImageName;
 
-use crate::{Distribution, Docker, Error, Location, Result};
+use crate::{Distribution, Docker, Error, Layout, LayoutKind, Location, Result};
 
 /// Longest text that is looked at.
 const LIMIT: usize = 8 << 10;
@@ -12,6 +12,8 @@ const LIMIT: usize = 8 << 10;
 pub enum Reference {
     /// The ID of an image in the store, or the beginning of one.
     Hash(String),
+    /// The registry digest of an image in the store: `sha256:` and 64 digits.
+    Digest(String),
     /// Where the image comes from.
     Distribution(Distribution),
 }
@@ -31,6 +33,12 @@ impl Reference {
         if text.starts_with("sha512-") {
             return Ok(Self::Hash(text.to_owned()));
         }
+        if text
+            .strip_prefix("sha256:")
+            .is_some_and(|hex| hex.len() == 64)
+        {
+            return Ok(Self::Digest(text.to_ascii_lowercase()));
+        }
         distribution(text, is_file).map(Self::Distribution)
     }
 }
@@ -40,6 +48,12 @@ fn distribution(text: &str, is_file: impl FnOnce(&str) -> bool) -> Result<Distri
     let name = || Ok(Distribution::Appc(ImageName::parse(text)?));
     if let Some(image) = text.strip_prefix("docker:") {
         return Docker::parse(image).map(Distribution::Docker);
+    }
+    for kind in LayoutKind::ALL {
+        let rest = text.strip_prefix(kind.scheme());
+        if let Some(rest) = rest.and_then(|r| r.strip_prefix(':')) {
+            return Layout::parse(kind, rest).map(Distribution::Layout);
+        }
     }
     if text.starts_with("cimd:") {
         return Distribution::from_uri(text);

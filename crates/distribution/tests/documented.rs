@@ -9,7 +9,7 @@ fn parse(text: &str) -> Reference {
 fn uri(text: &str) -> String {
     match parse(text) {
         Reference::Distribution(point) => point.to_uri(),
-        Reference::Hash(hash) => hash,
+        Reference::Hash(text) | Reference::Digest(text) => text,
     }
 }
 
@@ -44,6 +44,12 @@ fn references_are_read_in_the_originals_order() {
             "docker://localhost:5000/a/b:c",
             "cimd:docker:v=0:localhost:5000/a/b:c",
         ),
+        ("oci:/a/b:v1", "cimd:oci-layout:v=0:%2Fa%2Fb%3Av1"),
+        ("oci-archive:x.tar", "cimd:oci-archive:v=0:x.tar"),
+        (
+            "docker-archive:x.tar:docker.io/library/redis:7",
+            "cimd:docker-archive:v=0:x.tar%3Adocker.io%2Flibrary%2Fredis%3A7",
+        ),
         (
             "docker://quay.io/coreos/etcd",
             "cimd:docker:v=0:quay.io/coreos/etcd:latest",
@@ -65,6 +71,8 @@ fn uris_come_back_as_they_went() {
         "cimd:appc:v=0:example.com/a?version=1%2B2%20%26",
         "cimd:aci-archive:v=0:file%3A%2F%2F%2Fabsolute%2Fpath%2Fto%2Ffile",
         "cimd:aci-archive:v=0:https%3A%2F%2Fexample.com%2Fapp.aci",
+        "cimd:oci-layout:v=0:%2Fa%2Fb%3Av1",
+        "cimd:docker-archive:v=0:x.tar",
         &format!("cimd:docker:v=0:registry-1.docker.io/library/busybox@sha256:{digest}"),
     ] {
         let point = Distribution::from_uri(uri).unwrap();
@@ -92,6 +100,10 @@ fn what_means_nothing_is_refused() {
         "cimd:appc:v=0:a?b",
         "cimd:appc:v=0:a?b=1&b=2",
         "cimd:oci:v=0:x",
+        "cimd:oci-layout:v=0:",
+        "oci:",
+        "oci::v1",
+        "oci-archive:x:",
         "docker://",
         "docker://Upper",
         "docker://a/../b",

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use appc::Hash;
+use oci::Digest;
 
 /// The result of everything that can fail here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -137,6 +138,45 @@ pub enum Error {
     /// Whoever imports the image does not want it.
     #[error("the image is refused")]
     Refused(#[source] crate::Refusal),
+    /// A document of an OCI image is no good.
+    #[error(transparent)]
+    Oci(#[from] oci::Error),
+    /// Whoever should give the bytes of an image cannot.
+    #[error("cannot get a part of the image")]
+    Source(#[source] crate::Refusal),
+    /// A part of an OCI image is not in the store.
+    #[error("{0}, a part of the image, is not in the store; fetch the image again")]
+    MissingBlob(Digest),
+    /// A part of an OCI image is not what it should be.
+    #[error(
+        "{digest}, a part of the image, has the digest {}", .found.as_ref().map_or("", |f| f.as_str())
+    )]
+    ChangedBlob {
+        /// What it should be.
+        digest: Digest,
+        /// What it is.
+        found: Option<Digest>,
+    },
+    /// A part of an OCI image ended too early.
+    #[error("{digest}, a part of the image, ends after {received} of {size} bytes")]
+    ShortBlob {
+        /// What it should be.
+        digest: Digest,
+        /// Bytes that came.
+        received: u64,
+        /// Bytes it should have.
+        size: u64,
+    },
+    /// A layer holds another archive than the image's configuration says.
+    #[error("layer {layer} holds {found}, not {expected} as the image's configuration says")]
+    WrongDiff {
+        /// The layer.
+        layer: Digest,
+        /// What its archive should be.
+        expected: Digest,
+        /// What it is.
+        found: Digest,
+    },
     /// Only root can write a rendered tree with its owners.
     #[error("image {0} is not rendered yet, and only root can render it")]
     NotRoot(Hash),
@@ -216,6 +256,14 @@ impl Error {
             }
             _ => false,
         }
+    }
+
+    /// Whether the source of the bytes failed, and not what they are: what came so far is good.
+    pub fn is_source(&self) -> bool {
+        matches!(
+            self,
+            Error::Source(_) | Error::Stream { .. } | Error::ShortBlob { .. }
+        )
     }
 
     /// Whether permissions are what is missing.

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use appc::Hash;
 
+use crate::lock::Lock;
 use crate::temporary::collect;
 use crate::{ImageInfo, Result, Store};
 
@@ -43,11 +44,28 @@ impl Store {
         self.index().reconcile()?;
         let images = self.list()?;
         let kept = self.kept(&images, options);
-        for (tree, image) in self.trees()? {
+        // Trees before what they lie over, so that a killed collection leaves none in the air.
+        let (images_trees, layers): (Vec<_>, Vec<_>) = self
+            .trees()?
+            .into_iter()
+            .partition(|(_, image)| image.is_some());
+        let mut needed = self.layer_trees(&kept);
+        for (tree, image) in images_trees {
             let wanted = image.is_some_and(|image| kept.contains(&image));
-            if !wanted && !options.trees_in_use.contains(&tree) {
+            if wanted || options.trees_in_use.contains(&tree) {
+                needed.extend(self.lowers(&tree)?);
+            } else {
                 self.remove_tree(&tree)?;
                 report.trees.push(tree);
+            }
+        }
+        // Layers of an image that is being taken in are not an image's yet.
+        if let Some(_lock) = Lock::try_now(&self.layout().oci_lock())? {
+            for (tree, _) in layers {
+                if !needed.contains(&tree) && !options.trees_in_use.contains(&tree) {
+                    self.remove_tree(&tree)?;
+                    report.trees.push(tree);
+                }
             }
         }
         for image in images {
@@ -56,6 +74,7 @@ impl Store {
                 report.images.push(image);
             }
         }
+        report.temporaries += self.collect_blobs()?;
         self.index().compact()?;
         Ok(report)
     }

@@ -18,17 +18,22 @@ use crate::{Error, Result, Store};
 pub enum ImageKind {
     /// An App Container Image: one uncompressed archive.
     Aci,
+    /// An OCI or Docker image: manifest, configuration and layers.
+    Oci,
 }
 
 impl ImageKind {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             ImageKind::Aci => "aci",
+            ImageKind::Oci => "oci",
         }
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        (text == "aci").then_some(ImageKind::Aci)
+        [ImageKind::Aci, ImageKind::Oci]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
     }
 }
 
@@ -53,6 +58,8 @@ pub struct ImageInfo {
     pub size: u64,
     /// Bytes of its rendered tree; 0 if there is none.
     pub tree_size: u64,
+    /// The digest by which registries know an OCI image.
+    pub digest: Option<String>,
 }
 
 impl ImageInfo {
@@ -67,6 +74,7 @@ impl ImageInfo {
             latest: row.latest,
             size: row.size,
             tree_size: row.tree_size,
+            digest: None,
         }
     }
 
@@ -203,7 +211,14 @@ impl Store {
             .filter(|row| self.contains(&row.id))
             .map(|row| {
                 let last_used = self.last_used(&row.id);
-                ImageInfo::of(row, last_used)
+                let digest = match row.kind {
+                    ImageKind::Oci => crate::oci::digest(self.layout(), &row.id).ok(),
+                    ImageKind::Aci => None,
+                };
+                ImageInfo {
+                    digest: digest.map(|d| d.to_string()),
+                    ..ImageInfo::of(row, last_used)
+                }
             })
             .collect();
         images.sort_by(|a, b| (a.imported, &a.id).cmp(&(b.imported, &b.id)));
@@ -238,6 +253,7 @@ impl Store {
     /// [`Error::NotFound`] if there is no such image.
     pub fn remove(&self, id: &Hash) -> Result<()> {
         let id = self.require(id)?;
+        let kind = self.kind(&id)?;
         let lock = Lock::exclusive(&self.layout().image_lock(&id))?;
         // The blob first: without it the image is gone, and the rest is litter for a collection.
         for path in [self.layout().blob(&id), self.layout().image_manifest(&id)] {
@@ -251,6 +267,9 @@ impl Store {
         }
         self.index().remove(&id)?;
         lock.remove();
+        if kind == ImageKind::Oci {
+            self.collect_blobs()?;
+        }
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use appc::{Hash, ImageManifest};
 
 use crate::blob::read_manifest;
 use crate::compress::{Compression, SNIFF};
-use crate::digest::is_image;
+use crate::digest::{is_image, sha512};
 use crate::extract::path::{Place, place};
 use crate::extract::{Extractor, Policy};
 use crate::image::{ImageInfo, ImageKind};
@@ -83,6 +83,7 @@ impl Store {
             scan.build(NewDirectory::create(&temporary)?)?;
         }
         let passed = pass(
+            &ring::digest::SHA512,
             &mut plain,
             Some((blob.file(), &temporary)),
             &mut |size| welcome(size, count.load(Ordering::Relaxed), limits),
@@ -91,15 +92,16 @@ impl Store {
         )?;
         drop(plain);
         accept(source, &passed.value.manifest).map_err(Error::Refused)?;
+        let digest = sha512(&passed.digest);
         if let Some(expected) = &options.expected
-            && !is_image(&passed.digest, expected)
+            && !is_image(&digest, expected)
         {
             return Err(Error::WrongImage {
                 expected: expected.clone(),
-                found: Hash::from_sha512(&passed.digest),
+                found: Hash::from_sha512(&digest),
             });
         }
-        let id = Hash::from_sha512(&passed.digest);
+        let id = Hash::from_sha512(&digest);
         self.publish(id, passed.size, blob, passed.value, options)
     }
 
@@ -171,6 +173,7 @@ pub fn check_image(mut source: impl Read + Send, limits: &Limits) -> Result<Imag
     let fault = move |e: io::Error| read_fault(format, e);
     let mut plain = format.decoder(counted).map_err(fault)?;
     let passed = pass(
+        &ring::digest::SHA512,
         &mut plain,
         None,
         &mut |size| welcome(size, count.load(Ordering::Relaxed), limits),
@@ -274,7 +277,7 @@ impl<'l> Scan<'l> {
     }
 }
 
-fn read_head(source: &mut impl Read) -> Result<Vec<u8>> {
+pub(crate) fn read_head(source: &mut impl Read) -> Result<Vec<u8>> {
     let mut head = Vec::with_capacity(SNIFF);
     let read = source.take(SNIFF as u64).read_to_end(&mut head);
     read.map_err(|source| Error::Stream {
@@ -284,7 +287,7 @@ fn read_head(source: &mut impl Read) -> Result<Vec<u8>> {
     Ok(head)
 }
 
-fn recognize(head: &[u8]) -> Result<Compression> {
+pub(crate) fn recognize(head: &[u8]) -> Result<Compression> {
     if head.is_empty() {
         return Err(Error::not_an_aci("it is empty"));
     }
@@ -294,7 +297,7 @@ fn recognize(head: &[u8]) -> Result<Compression> {
 }
 
 /// Tells a stream that ends, a damaged one and a failing source apart.
-fn read_fault(format: Compression, source: io::Error) -> Error {
+pub(crate) fn read_fault(format: Compression, source: io::Error) -> Error {
     let from_source = format == Compression::None || source.raw_os_error().is_some();
     match source.kind() {
         io::ErrorKind::UnexpectedEof => {
@@ -315,7 +318,7 @@ fn read_fault(format: Compression, source: io::Error) -> Error {
     }
 }
 
-fn welcome(size: u64, compressed: u64, limits: &Limits) -> Result<()> {
+pub(crate) fn welcome(size: u64, compressed: u64, limits: &Limits) -> Result<()> {
     if size > limits.bytes {
         return Err(Error::TooLarge {
             what: "bytes",
@@ -332,9 +335,9 @@ fn welcome(size: u64, compressed: u64, limits: &Limits) -> Result<()> {
 }
 
 /// Counts the compressed bytes.
-struct Counted<'a, R> {
-    inner: R,
-    count: &'a AtomicU64,
+pub(crate) struct Counted<'a, R> {
+    pub(crate) inner: R,
+    pub(crate) count: &'a AtomicU64,
 }
 
 impl<R: Read> Read for Counted<'_, R> {

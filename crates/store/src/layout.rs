@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use appc::Hash;
+use oci::Digest;
 
 use crate::{Error, Result};
 
@@ -35,6 +36,24 @@ impl Layout {
 
     pub(crate) fn blob(&self, id: &Hash) -> PathBuf {
         self.sharded("blob/sha512", id)
+    }
+
+    /// Manifests, configurations and layers of OCI images, under the digests that name them.
+    pub(crate) fn oci_blobs(&self) -> PathBuf {
+        self.cas.join("blob/sha256")
+    }
+
+    pub(crate) fn oci_blob(&self, digest: &Digest) -> PathBuf {
+        let mut path = self.oci_blobs();
+        path.push(&digest.hex()[..2]);
+        path.push(digest.file_name());
+        path
+    }
+
+    /// Held shared while blobs of an OCI image arrive that no manifest names yet, and exclusively
+    /// while blobs are removed that none names any more.
+    pub(crate) fn oci_lock(&self) -> PathBuf {
+        self.cas.join("lock")
     }
 
     pub(crate) fn image_manifest(&self, id: &Hash) -> PathBuf {
@@ -78,7 +97,7 @@ impl Layout {
 
     /// Creates what a writer needs. Cheap when it is there already.
     pub(crate) fn create(&self) -> Result<()> {
-        if self.database_lock().exists() {
+        if self.database_lock().exists() && self.oci_blobs().exists() {
             return Ok(());
         }
         self.create_directory(&self.data)?;
@@ -87,6 +106,7 @@ impl Layout {
             "tmp",
             "blob",
             "blob/sha512",
+            "blob/sha256",
             "imageManifest",
             "imageManifest/sha512",
             "imagelocks",

@@ -6,7 +6,7 @@
 //! cas/imageManifest/sha512/XX/<id>  its manifest; the file's time is the image's last use
 //! cas/db/index.sqlite                   SQLite: names, times, sizes, addresses; can be lost
 //! cas/tree/<tree ID>/               rendered images
-//! cas/imagelocks, cas/treestorelocks, cas/db/lock, cas/tmp
+//! cas/imagelocks, cas/treestorelocks, cas/db/lock, cas/lock, cas/tmp
 //! ```
 //!
 //! Many processes use a store at once, and each may be killed at any instruction. Files appear
@@ -32,6 +32,7 @@ mod layers;
 mod layout;
 mod limits;
 mod lock;
+mod oci;
 mod pipeline;
 mod remove;
 mod tar;
@@ -43,12 +44,15 @@ use std::path::Path;
 /// An image is named by its digest.
 pub use appc::Hash as ImageId;
 pub use compress::Compression;
+pub use digest::{sha256_bytes as sha256, sha256_of};
 pub use error::{Error, Result};
 pub use gc::{GcOptions, GcReport};
 pub use image::{ImageInfo, ImageKind};
 pub use import::{ImportOptions, Refusal, check_image};
 pub use index::Remote;
 pub use limits::Limits;
+pub use oci::{BlobSource, Opened, Puller, check_layer};
+pub use tar::{Member, list as list_archive};
 pub use tree::{Tree, Verified, overlay_supported};
 
 use index::Index;

@@ -48,6 +48,17 @@ impl Lock {
         }
     }
 
+    /// Takes it if nobody else has it; `None` if somebody has.
+    pub(crate) fn try_now(path: &Path) -> Result<Option<Self>> {
+        create_file(path)?;
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        let locked = try_exclusive(&file).map_err(Error::io("lock", path))?;
+        Ok((locked && is_at(&file, path)).then(|| Lock {
+            _file: file,
+            path: path.to_owned(),
+        }))
+    }
+
     /// Removes the file of an exclusively held lock: whoever waits for it notices and makes a new
     /// one, so that locks of things long gone do not pile up.
     pub(crate) fn remove(self) {

@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use crate::digest::Sha512;
 use crate::{Error, Result};
 
 /// Small enough to stay in the processor's cache from one thread to the next.
@@ -24,7 +23,7 @@ type Piece = Arc<Vec<u8>>;
 
 /// What a pass found.
 pub(crate) struct Passed<T> {
-    pub(crate) digest: [u8; 64],
+    pub(crate) digest: ring::digest::Digest,
     pub(crate) size: u64,
     pub(crate) value: T,
 }
@@ -60,12 +59,13 @@ impl BufRead for Pieces {
     }
 }
 
-/// Runs `consume` over all bytes of `source`, while they are hashed and, if a file is given,
+/// Runs `consume` over all bytes of `source`, while they are hashed with `algorithm` and, if a file is given,
 /// written to it. `check` is asked after every piece whether so many bytes are still welcome.
 ///
 /// The consumer's error comes before a later one of the source: a hostile archive is refused for
 /// what it holds, without reading its rest.
 pub(crate) fn pass<T: Send>(
+    algorithm: &'static ring::digest::Algorithm,
     source: &mut dyn Read,
     copy: Option<(&File, &Path)>,
     check: &mut dyn FnMut(u64) -> Result<()>,
@@ -77,7 +77,7 @@ pub(crate) fn pass<T: Send>(
         let (to_hash, for_hash) = sync_channel::<Piece>(WAITING);
         let (to_consumer, receiver) = sync_channel::<Piece>(WAITING);
         let hashing = scope.spawn(move || {
-            let mut hash = Sha512::new();
+            let mut hash = ring::digest::Context::new(algorithm);
             for piece in for_hash {
                 hash.update(&piece);
             }

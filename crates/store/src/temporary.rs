@@ -130,6 +130,28 @@ pub(crate) fn write_file(temporary: &Path, path: &Path, bytes: &[u8]) -> Result<
     new.publish(path)
 }
 
+/// The same for a file whose name does not say what is in it.
+pub(crate) fn replace_file(temporary: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
+    if fs::read(path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    let new = NewFile::named(temporary)?;
+    new.file()
+        .write_all(bytes)
+        .map_err(Error::io("write", path))?;
+    let mode = fs::Permissions::from_mode(file_mode(path.parent()));
+    new.file()
+        .set_permissions(mode)
+        .map_err(Error::io("set the mode of", path))?;
+    let Some(name) = &new.name else {
+        return Err(Error::io("create", path)(io::Error::from(
+            ErrorKind::NotFound,
+        )));
+    };
+    // What is dropped then has no name any more.
+    fs::rename(name, path).map_err(Error::io("create", path))
+}
+
 /// A directory being filled, locked for as long as its writer lives, and removed with all it
 /// holds unless it is published.
 pub(crate) struct NewDirectory {
@@ -195,8 +217,8 @@ impl Drop for NewDirectory {
     }
 }
 
-/// Removes what killed writers left in the temporary directory. Partial downloads (`sha512-…`)
-/// stay for a day after their last byte, to be resumed. Returns how many were removed.
+/// Removes what killed writers left in the temporary directory. Partial downloads (`sha512-…`,
+/// `sha256-…`) stay for a day after their last byte, to be resumed. Returns how many were removed.
 pub(crate) fn collect(directory: &Path) -> Result<usize> {
     const RESUMABLE: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
     let entries = match fs::read_dir(directory) {
@@ -218,7 +240,9 @@ pub(crate) fn collect(directory: &Path) -> Result<usize> {
             .and_then(|m| m.modified())
             .ok()
             .and_then(|t| t.elapsed().ok());
-        let download = entry.file_name().as_encoded_bytes().starts_with(b"sha512-");
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        let download = name.starts_with(b"sha512-") || name.starts_with(b"sha256-");
         if download && age.is_none_or(|age| age < RESUMABLE) {
             continue;
         }

@@ -54,6 +54,12 @@ pub enum Error {
         /// Why.
         source: Box<Error>,
     },
+    /// Not a key of cosign, or not a signature of one.
+    #[error("not a usable cosign key or signature: {reason}")]
+    Cosign {
+        /// Why not.
+        reason: &'static str,
+    },
     /// Nobody trusts the signer.
     #[error("signature made by unknown entity: key {0} is not trusted for this image")]
     Unknown(String),

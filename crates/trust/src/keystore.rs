@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use appc::AcIdentifier;
 use rustix::fs::{Mode, OFlags};
 
-use crate::{Error, Key, Result};
+use crate::{CosignKey, Error, Key, Result};
 
 /// No key file is larger.
 const LIMIT: u64 = 1 << 20;
 const KEYS: &str = "trustedkeys";
+/// What follows the fingerprint in the name of a cosign key's file.
+const COSIGN: &str = ".pub";
 const ROOT: &str = "root.d";
 const PREFIX: &str = "prefix.d";
 
@@ -58,17 +60,48 @@ impl Keystore {
     /// # Errors
     /// A directory or file cannot be read; a file is no key or another one than its name says.
     pub fn keys_for(&self, image: &AcIdentifier) -> Result<Vec<Key>> {
-        let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
-        for scope in scopes(image) {
-            for store in [&self.system, &self.local] {
-                files.extend(key_files(&store.join(&scope))?);
-            }
-        }
         let mut keys = Vec::new();
-        for (fingerprint, path) in files {
+        for (fingerprint, path) in self.files(image, "")? {
             keys.extend(read(&path, &fingerprint)?);
         }
         Ok(keys)
+    }
+
+    /// The same for keys that sign OCI images, whose names are `REGISTRY/REPOSITORY`.
+    ///
+    /// # Errors
+    /// As [`Keystore::keys_for`].
+    pub fn cosign_keys_for(&self, image: &AcIdentifier) -> Result<Vec<CosignKey>> {
+        let mut keys = Vec::new();
+        for (fingerprint, path) in self.files(image, COSIGN)? {
+            let bytes = read_file(&path)?;
+            if bytes.is_empty() {
+                continue;
+            }
+            let key = CosignKey::parse(&bytes).map_err(|error| Error::Stored {
+                path: path.clone(),
+                source: Box::new(error),
+            })?;
+            if key.fingerprint() != fingerprint {
+                return Err(Error::Misnamed {
+                    path,
+                    found: key.fingerprint(),
+                });
+            }
+            keys.push(key);
+        }
+        Ok(keys)
+    }
+
+    /// The files that speak of keys for an image, by fingerprint.
+    fn files(&self, image: &AcIdentifier, suffix: &str) -> Result<BTreeMap<String, PathBuf>> {
+        let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
+        for scope in scopes(image) {
+            for store in [&self.system, &self.local] {
+                files.extend(key_files(&store.join(&scope), suffix)?);
+            }
+        }
+        Ok(files)
     }
 
     /// Trusts a key; returns the file it is in.
@@ -76,12 +109,25 @@ impl Keystore {
     /// # Errors
     /// The file system refuses.
     pub fn trust(&self, key: &Key, scope: &Scope) -> Result<PathBuf> {
+        self.add(scope, &key.fingerprint(), &key.armoured()?)
+    }
+
+    /// Trusts a key that signs OCI images; returns the file it is in.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn trust_cosign(&self, key: &CosignKey, scope: &Scope) -> Result<PathBuf> {
+        let name = format!("{}{COSIGN}", key.fingerprint());
+        self.add(scope, &name, key.pem().as_bytes())
+    }
+
+    fn add(&self, scope: &Scope, name: &str, bytes: &[u8]) -> Result<PathBuf> {
         let dir = self.local.join(scope.dir());
         std::fs::create_dir_all(&dir).map_err(|e| Error::io("make directory", &dir, e))?;
-        let path = dir.join(key.fingerprint());
+        let path = dir.join(name);
         let write = || -> std::io::Result<()> {
             let mut file = tempfile::NamedTempFile::new_in(&dir)?;
-            file.write_all(&key.armoured().map_err(std::io::Error::other)?)?;
+            file.write_all(bytes)?;
             let mode = std::fs::Permissions::from_mode(0o644);
             file.as_file().set_permissions(mode)?;
             file.as_file().sync_all()?;
@@ -106,7 +152,7 @@ fn scopes(image: &AcIdentifier) -> Vec<PathBuf> {
 }
 
 /// Files of a directory that are named as keys are, by fingerprint; none if it does not exist.
-fn key_files(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
+fn key_files(dir: &Path, suffix: &str) -> Result<Vec<(String, PathBuf)>> {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     let listing = match std::fs::read_dir(dir) {
         Ok(listing) => listing,
@@ -119,8 +165,9 @@ fn key_files(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
         let kind = entry.file_type();
         let kind = kind.map_err(|e| Error::io("inspect", entry.path(), e))?;
         match entry.file_name().into_string() {
-            Ok(name) if kind.is_file() && is_fingerprint(&name) => {
-                files.push((name, entry.path()));
+            Ok(name) if kind.is_file() => {
+                let print = name.strip_suffix(suffix).filter(|p| is_fingerprint(p));
+                files.extend(print.map(|p| (p.to_owned(), entry.path())));
             }
             _ => {}
         }
@@ -133,14 +180,19 @@ fn is_fingerprint(name: &str) -> bool {
     matches!(name.len(), 40 | 64) && name.bytes().all(digit)
 }
 
-/// The key of a file; none if it is empty.
-fn read(path: &Path, fingerprint: &str) -> Result<Option<Key>> {
+fn read_file(path: &Path) -> Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty()).map(File::from);
     let mut bytes = Vec::new();
     file.map_err(std::io::Error::from)
         .and_then(|file| file.take(LIMIT).read_to_end(&mut bytes))
         .map_err(|e| Error::io("read", path, e))?;
+    Ok(bytes)
+}
+
+/// The key of a file; none if it is empty.
+fn read(path: &Path, fingerprint: &str) -> Result<Option<Key>> {
+    let bytes = read_file(path)?;
     if bytes.is_empty() {
         return Ok(None);
     }

@@ -4,8 +4,12 @@
 //! [`Keystore`] is the documented directory layout. [`Signatures`] reads a detached signature;
 //! [`Hashing`] takes the signed bytes as they stream by and says at the end who signed them. What
 //! is weak, expired or revoked today is refused, whatever it was when it was made.
+//!
+//! OCI images are signed with keys of cosign, which are in the same directories, as
+//! `FINGERPRINT.pub`: [`CosignKey`].
 #![forbid(unsafe_code)]
 
+mod cosign;
 mod error;
 mod key;
 mod keystore;
@@ -13,6 +17,7 @@ mod reason;
 mod signature;
 mod validity;
 
+pub use cosign::{Claim, CosignKey};
 pub use error::Error;
 pub use key::Key;
 pub use keystore::{Keystore, Scope};

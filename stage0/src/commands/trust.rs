@@ -5,20 +5,20 @@ use std::process::ExitCode;
 
 use appc::AcIdentifier;
 use clap::{ArgMatches, Command};
-use trust::{Key, Keystore, Scope};
+use trust::{CosignKey, Key, Keystore, Scope};
 
 use super::Entry;
 use crate::cli::flags::{Values, switch, text, words};
 use crate::context::Context;
 use crate::failure::{Doing, Failure, Outcome};
-use crate::output;
+use crate::{output, remote};
 
 /// The entry in the table of commands.
 pub(super) const ENTRY: Entry = Entry {
     name: "trust",
     about: "Trust a key for image verification",
     usage: "trust [--prefix=PREFIX] [--insecure-allow-http] [--skip-fingerprint-review] [--root] [PUBKEY ...]",
-    long: "Adds keys to the local keystore for use in verifying signed images.\n\nPUBKEY is a file with a public key, as gpg --export writes it.\nPREFIX scopes keys to an image name prefix; --root trusts them for all images.",
+    long: "Adds keys to the local keystore for use in verifying signed images.\n\nPUBKEY is a file or URL with a public key, as gpg --export writes it. Without one,\nthe keys are discovered where the prefix says. For images of registries, PUBKEY is\na public key of cosign and PREFIX is REGISTRY/REPOSITORY or a part of it.\nPREFIX scopes keys to an image name prefix; --root trusts them for all images.",
     arguments: |command: Command| {
         command.args([
             text("prefix", "", "prefix to limit trust to"),
@@ -53,20 +53,21 @@ fn run(context: &Context, matches: &ArgMatches) -> Outcome {
         }
         ("", false) => return Err(Failure::new("--root required for non-prefixed key files")),
         (_, true) => return Err(Failure::new("--root and --prefix usage mutually exclusive")),
-        (prefix, false) => Scope::Prefix(
-            AcIdentifier::parse(prefix)
-                .doing_with(|| format!("invalid value {prefix:?} for --prefix"))?,
-        ),
+        // A registry may have a port, which no name of an image can hold as it is.
+        (prefix, false) if prefix.contains(':') && !files.is_empty() => {
+            scope_of(AcIdentifier::sanitize(prefix), prefix)?
+        }
+        (prefix, false) => scope_of(AcIdentifier::parse(prefix), prefix)?,
     };
-    if files.is_empty() {
-        return Err(Failure::new(
-            "Error determining key location: --prefix meta discovery is not available in this version, name the file of a public key",
-        ));
-    }
+    let http = matches.is("insecure-allow-http");
+    let files = match &scope {
+        Scope::Prefix(prefix) if files.is_empty() => remote::discover_keys(context, prefix, http)?,
+        _ => files,
+    };
     let keystore = Keystore::new(&context.dirs.system, &context.dirs.local);
     let review = !matches.is("skip-fingerprint-review");
     super::each(files, |file| {
-        for key in read(file)? {
+        for key in read(context, file, http)? {
             trust_key(&keystore, &key, &scope, file, review)?;
         }
         Ok(())
@@ -74,24 +75,56 @@ fn run(context: &Context, matches: &ArgMatches) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read(location: &str) -> Result<Vec<Key>, Failure> {
+fn scope_of(prefix: Result<AcIdentifier, appc::Error>, text: &str) -> Result<Scope, Failure> {
+    let prefix = prefix.doing_with(|| format!("invalid value {text:?} for --prefix"))?;
+    Ok(Scope::Prefix(prefix))
+}
+
+/// A key of either kind.
+#[derive(Debug)]
+enum AnyKey {
+    /// For ACIs.
+    OpenPgp(Box<Key>),
+    /// For OCI images.
+    Cosign(CosignKey),
+}
+
+impl AnyKey {
+    fn parse_all(bytes: &[u8]) -> trust::Result<Vec<Self>> {
+        match CosignKey::is_one(bytes) {
+            true => Ok(vec![Self::Cosign(CosignKey::parse(bytes)?)]),
+            false => {
+                let keys = Key::parse_all(bytes)?.into_iter();
+                Ok(keys.map(|key| Self::OpenPgp(Box::new(key))).collect())
+            }
+        }
+    }
+
+    fn trust(&self, keystore: &Keystore, scope: &Scope) -> trust::Result<std::path::PathBuf> {
+        match self {
+            Self::OpenPgp(key) => keystore.trust(key, scope),
+            Self::Cosign(key) => keystore.trust_cosign(key, scope),
+        }
+    }
+}
+
+fn read(context: &Context, location: &str, http: bool) -> Result<Vec<AnyKey>, Failure> {
+    let problem = || format!("error accessing the key {location:?}");
     if location.starts_with("http://") || location.starts_with("https://") {
-        return Err(Failure::new(format!(
-            "cannot fetch {location:?}: fetching keys from URLs is not available in this version"
-        )));
+        let bytes = remote::fetch_keys(context, location, http)?;
+        return AnyKey::parse_all(&bytes).doing_with(problem);
     }
     let path = location.strip_prefix("file://").unwrap_or(location);
-    let problem = || format!("error accessing the key {location:?}");
     let mut bytes = Vec::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(LIMIT).read_to_end(&mut bytes))
         .doing_with(problem)?;
-    Key::parse_all(&bytes).doing_with(problem)
+    AnyKey::parse_all(&bytes).doing_with(problem)
 }
 
 fn trust_key(
     keystore: &Keystore,
-    key: &Key,
+    key: &AnyKey,
     scope: &Scope,
     location: &str,
     review: bool,
@@ -110,8 +143,8 @@ fn trust_key(
             "Trusting {location:?} {what} without fingerprint review.\n"
         )),
     }
-    let path = keystore
-        .trust(key, scope)
+    let path = key
+        .trust(keystore, scope)
         .doing_with(|| format!("error adding the key {what}"))?;
     let added = match scope {
         Scope::Root => "Added root key".to_owned(),
@@ -121,15 +154,23 @@ fn trust_key(
     Ok(())
 }
 
-fn describe(key: &Key, scope: &Scope, location: &str) -> String {
+fn describe(key: &AnyKey, scope: &Scope, location: &str) -> String {
     let prefix = match scope {
         Scope::Root => "",
         Scope::Prefix(prefix) => prefix.as_str(),
     };
-    let mut text = format!(
-        "Prefix: {prefix:?}\nKey: {location:?}\nGPG key fingerprint is: {}\n",
+    let mut text = format!("Prefix: {prefix:?}\nKey: {location:?}\n");
+    let key = match key {
+        AnyKey::OpenPgp(key) => key,
+        AnyKey::Cosign(key) => {
+            let print = key.fingerprint();
+            return text + &format!("Cosign key fingerprint is: {print}\n");
+        }
+    };
+    text.push_str(&format!(
+        "GPG key fingerprint is: {}\n",
         key.shown_fingerprint()
-    );
+    ));
     for user in key.user_ids() {
         text.push_str(&format!("  {user}\n"));
     }

@@ -1,6 +1,7 @@
 //! What rkt prints: results on standard output, everything else on standard error.
 
 pub(crate) mod human;
+pub(crate) mod progress;
 pub(crate) mod table;
 
 use std::io::Write;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use appc::ImageName;
 use clap::{ArgMatches, Command};
 use store::ImageId;
 
@@ -9,7 +10,7 @@ use super::embedded;
 use crate::cli::flags::{Values, list};
 use crate::context::Context;
 use crate::failure::{Doing, Failure};
-use crate::images::{Images, Rendered};
+use crate::images::{Images, PullPolicy, Rendered};
 use crate::signed::Voucher;
 
 /// The flags, which exclude each other.
@@ -35,7 +36,9 @@ pub(crate) enum Stage1Choice {
     Default,
     /// An ACI file.
     Path(String),
-    /// A name, looked up in the store.
+    /// A URL, of an ACI or of an image in a registry.
+    Url(String),
+    /// A name, looked up in the store, else discovered.
     Name(String),
     /// An image ID or the beginning of one.
     Hash(String),
@@ -78,11 +81,7 @@ impl Stage1Choice {
                 ));
             }
             "stage1-from-dir" => Self::FromDir(value),
-            _ => {
-                return Err(Failure::new(
-                    "--stage1-url: fetching from URLs is not available in this version, use --stage1-path",
-                ));
-            }
+            _ => Self::Url(value),
         })
     }
 }
@@ -100,7 +99,8 @@ pub(crate) fn choose(
         Stage1Choice::FromDir(name) => {
             import(context, images, &context.stage1_images()?.join(name))
         }
-        Stage1Choice::Name(name) => images.by_name(name),
+        Stage1Choice::Url(url) => from_location(context, images, url),
+        Stage1Choice::Name(name) => named(context, images, name),
         Stage1Choice::Hash(prefix) => images.by_hash(prefix),
     }
     .doing_with(problem)?;
@@ -128,13 +128,19 @@ fn default(context: &Context, images: &Images) -> Result<ImageId, Failure> {
     }
 }
 
+/// The image of a name, from the store or from where it is discovered.
+fn named(context: &Context, images: &Images, name: &str) -> Result<ImageId, Failure> {
+    let name = ImageName::parse(name).doing_with(|| format!("invalid image name {name:?}"))?;
+    let id = images.of_name(context, &name, PullPolicy::New, None)?;
+    images.complete(context, &id)?;
+    Ok(id)
+}
+
 /// The image at a configured location, or the file of that name beside the rkt program.
 fn from_location(context: &Context, images: &Images, location: &str) -> Result<ImageId, Failure> {
     let path = location.strip_prefix("file://").unwrap_or(location);
     if !path.starts_with('/') {
-        return Err(Failure::new(format!(
-            "fetching the stage1 image from {location:?} is not available in this version: configure a file"
-        )));
+        return images.find(context, location, PullPolicy::New, None);
     }
     let path = Path::new(path);
     match beside_program(path).filter(|_| !path.exists()) {

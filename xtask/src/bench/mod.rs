@@ -6,6 +6,7 @@ mod idle;
 mod measure;
 mod net;
 mod peers;
+mod registry;
 mod report;
 mod start;
 
@@ -28,6 +29,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("start", start::run),
     ("idle", idle::run),
     ("fetch", fetch::run),
+    ("registry", registry::run),
     ("net", net::run),
     ("list", bulk::list),
     ("gc", bulk::gc),

@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
     AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod, fchown,
-    fsetxattr, futimens, lsetxattr, utimensat,
+    fgetxattr, flistxattr, fsetxattr, fstat, futimens, lsetxattr, utimensat,
 };
 use rustix::io::Errno;
 
@@ -109,6 +109,42 @@ impl Attributes {
         }
         utimensat(parent, name, &self.times, AtFlags::SYMLINK_NOFOLLOW)
     }
+}
+
+/// Gives one directory the owner, mode, time and attributes of another; both are open to read.
+pub(crate) fn copy(from: impl AsFd, to: impl AsFd) -> Result<(), Errno> {
+    let stat = fstat(&from)?;
+    let mut names = vec![0; 64 << 10];
+    let length = match flistxattr(&from, &mut names[..]) {
+        Err(Errno::OPNOTSUPP) => 0,
+        other => other?,
+    };
+    let mut extended = Vec::new();
+    for name in names[..length].split(|b| *b == 0) {
+        if name.is_empty() || !welcome(name) {
+            continue;
+        }
+        let mut value = vec![0; 64 << 10];
+        let length = fgetxattr(&from, name, &mut value[..])?;
+        value.truncate(length);
+        extended.push((name.to_vec(), value));
+    }
+    let time = Timespec {
+        tv_sec: stat.st_mtime,
+        tv_nsec: stat.st_mtime_nsec.cast_signed(),
+    };
+    let attributes = Attributes {
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mode: Mode::from_raw_mode(stat.st_mode & 0o7777),
+        times: Timestamps {
+            last_access: time,
+            last_modification: time,
+        },
+        extended,
+    };
+    let policy = Policy::of_this_process();
+    attributes.set(&to, (u32::MAX, u32::MAX), policy)
 }
 
 fn uid(id: u32) -> Uid {

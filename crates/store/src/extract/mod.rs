@@ -6,6 +6,7 @@
 
 mod acl;
 mod attributes;
+mod diff;
 mod parents;
 pub(crate) mod path;
 
@@ -24,7 +25,11 @@ use crate::remove::remove_at;
 use crate::tar::{Archive, Entry, Kind};
 use crate::{Error, Result};
 use attributes::Attributes;
+use diff::Diff;
 use parents::{Parents, resolve};
+
+pub(crate) use attributes::copy as copy_attributes;
+pub(crate) use diff::{AUFS, OPAQUE, OPAQUE_NAME, WHITEOUT, is_whiteout};
 
 /// What this process may do.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +60,8 @@ pub(crate) struct Extractor {
     /// them change their times, and a mode may close them to us.
     directories: BTreeMap<Vec<u8>, Attributes>,
     digests: Digests,
+    /// There when one layer is written by itself, to be laid over others.
+    diff: Option<Diff>,
 }
 
 impl Extractor {
@@ -66,6 +73,7 @@ impl Extractor {
             limits: limits.clone(),
             directories: BTreeMap::new(),
             digests: HashMap::new(),
+            diff: None,
         }
     }
 
@@ -85,8 +93,10 @@ impl Extractor {
                 return Err(Error::entry(&entry.name, "the root is not a directory"));
             }
             self.directories.insert(Vec::new(), attributes);
+            self.parents.made().remove(path);
             return Ok(());
         }
+        self.uncover(path, &entry.kind)?;
         let (above, name) = path::split(path);
         let failed = |action: &'static str| {
             let entry = entry.name.clone();
@@ -96,16 +106,21 @@ impl Extractor {
             .parents
             .get(above)
             .map_err(failed("open the directory of"))?;
+        self.bounded()?;
         match &entry.kind {
             Kind::File => return self.file(archive, entry, &attributes, &parent, name),
             Kind::Directory => {
                 self.directory(&parent, name).map_err(failed("create"))?;
                 self.directories.insert(path.to_vec(), attributes);
+                self.parents.made().remove(path);
                 return Ok(());
             }
             Kind::HardLink(target) => {
                 let link = link.unwrap_or(target);
-                return self.hard_link(link, &parent, name).map_err(failed("link"));
+                return match self.hard_link(link, &parent, name) {
+                    Err(Errno::NOENT | Errno::NOTDIR) if self.needs_lower() => Ok(()),
+                    other => other.map_err(failed("link")),
+                };
             }
             Kind::SymbolicLink(target) => {
                 if target.is_empty() || target.len() > Limits::PATH {
@@ -197,6 +212,9 @@ impl Extractor {
         let above = self.parents.get(above)?;
         let no_follow = AtFlags::SYMLINK_NOFOLLOW;
         let source = statat(&*above, from, no_follow)?;
+        if self.diff.is_some() && diff::is_whiteout(&source) {
+            return Err(Errno::NOENT);
+        }
         if let Ok(there) = statat(&**parent, name, no_follow)
             && there.st_ino == source.st_ino
             && there.st_dev == source.st_dev
@@ -260,6 +278,17 @@ impl Extractor {
                 .map_err(failed)?;
         }
         Ok(self.digests)
+    }
+
+    /// Directories that no entry speaks of cost an inode too.
+    fn bounded(&mut self) -> Result<()> {
+        match self.parents.made().len() as u64 > self.limits.entries {
+            false => Ok(()),
+            true => Err(Error::TooLarge {
+                what: "directories",
+                limit: self.limits.entries,
+            }),
+        }
     }
 
     /// The bounds on paths.

@@ -1,6 +1,6 @@
 //! The directories that entries lie in, found by the kernel inside the root.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rustix::fd::{AsFd, OwnedFd};
@@ -20,6 +20,9 @@ const OPEN: usize = 128;
 pub(super) struct Parents {
     root: Arc<OwnedFd>,
     open: HashMap<Vec<u8>, Arc<OwnedFd>>,
+    /// Directories that were made because something lies in them, and had no entry of their own
+    /// so far.
+    made: BTreeSet<Vec<u8>>,
 }
 
 impl Parents {
@@ -27,7 +30,13 @@ impl Parents {
         Parents {
             root: Arc::new(root),
             open: HashMap::new(),
+            made: BTreeSet::new(),
         }
+    }
+
+    /// Directories without an entry of their own.
+    pub(super) fn made(&mut self) -> &mut BTreeSet<Vec<u8>> {
+        &mut self.made
     }
 
     pub(super) fn root(&self) -> &OwnedFd {
@@ -54,6 +63,7 @@ impl Parents {
                     Mode::from_raw_mode(0o755),
                     rustix::fs::AtFlags::empty(),
                 )?;
+                self.made.insert(path.to_vec());
                 open_in(&*self.root, path)
             }
             other => other,

@@ -32,6 +32,8 @@ impl Row {
                 "INSERT INTO image VALUES
                     (:id, :kind, :name, :version, :import_time, :latest, :size, :tree_size)
                  ON CONFLICT (id) DO UPDATE SET
+                    name = excluded.name,
+                    version = excluded.version,
                     import_time = excluded.import_time,
                     latest = latest OR excluded.latest,
                     tree_size = max(tree_size, excluded.tree_size)",

@@ -100,14 +100,19 @@ fn row(layout: &Layout, id: Hash, manifest: &ImageManifest, sizes: &[(Hash, u64)
     let blob = layout.blob(&id).metadata().ok()?;
     let modified = blob.modified().unwrap_or(SystemTime::UNIX_EPOCH);
     let tree = sizes.iter().find(|(image, _)| *image == id);
+    let kind = crate::oci::kind(layout, &id).ok()?;
+    let size = match kind {
+        ImageKind::Aci => blob.len(),
+        ImageKind::Oci => crate::oci::size(layout, &id),
+    };
     Some(Row {
         id,
-        kind: ImageKind::Aci,
+        kind,
         name: manifest.name.to_string(),
         version: manifest.version().map(str::to_owned),
         import_time: nanoseconds(modified),
         latest: false,
-        size: blob.len(),
+        size,
         tree_size: tree.map_or(0, |(_, size)| *size),
     })
 }
@@ -119,8 +124,13 @@ fn tree_sizes(layout: &Layout) -> Result<Vec<(Hash, u64)>> {
         let tree = layout.tree(&name);
         let image = fs::read_to_string(tree.join("image")).ok();
         let image = image.and_then(|text| Hash::parse(text.trim_end()).ok());
-        let size = fs::read_to_string(tree.join("rendered")).ok();
-        let size = size.and_then(|text| text.trim_end().parse().ok());
+        let own = |tree: &Path| -> Option<u64> {
+            let text = fs::read_to_string(tree.join("rendered")).ok()?;
+            text.trim_end().parse().ok()
+        };
+        let lowers = fs::read_to_string(tree.join("lowers")).unwrap_or_default();
+        let lowers = lowers.lines().filter_map(|l| own(&layout.tree(l)));
+        let size = own(&tree).map(|size| size + lowers.sum::<u64>());
         sizes.extend(image.zip(size));
     }
     Ok(sizes)

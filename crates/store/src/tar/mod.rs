@@ -8,6 +8,7 @@
 mod header;
 mod pax;
 mod sparse;
+pub(crate) mod write;
 
 use std::io::{self, BufRead};
 
@@ -75,6 +76,8 @@ pub(crate) struct Archive<'l, R> {
     entries: u64,
     offset: u64,
     global: Extensions,
+    /// The end of the bytes between two entries is the end of the archive.
+    lenient: bool,
 }
 
 impl<'l, R: BufRead> Archive<'l, R> {
@@ -87,6 +90,16 @@ impl<'l, R: BufRead> Archive<'l, R> {
             entries: 0,
             offset: 0,
             global: Extensions::default(),
+            lenient: false,
+        }
+    }
+
+    /// An archive that may end without the mark, as layers do that some tools write; a digest says
+    /// that nothing is missing.
+    pub(crate) fn without_mark(input: R, limits: &'l Limits) -> Self {
+        Archive {
+            lenient: true,
+            ..Archive::new(input, limits)
         }
     }
 
@@ -129,6 +142,9 @@ impl<'l, R: BufRead> Archive<'l, R> {
                 what: "entries",
                 limit: self.limits.entries,
             });
+        }
+        if self.lenient && fill(&mut self.input)?.is_empty() {
+            return Ok(None);
         }
         let block = self.block("before the end-of-archive mark")?;
         if block.iter().all(|b| *b == 0) {
@@ -267,6 +283,50 @@ fn fill<R: BufRead>(input: &mut R) -> Result<&[u8]> {
         action: "read",
         source,
     })
+}
+
+/// A member of an archive, and where its data lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// The first byte of its data, counted from the beginning of the archive.
+    pub offset: u64,
+    /// Bytes of data.
+    pub size: u64,
+    /// What it links to, if it is a link.
+    pub link: Option<Vec<u8>>,
+    /// The link is a symbolic one.
+    pub symbolic: bool,
+}
+
+/// Lists the files and links of an archive, of which there may be a hundred thousand.
+///
+/// # Errors
+/// The archive is damaged or has more.
+pub fn list(input: impl BufRead) -> Result<Vec<Member>> {
+    let limits = Limits {
+        entries: 100_000,
+        ..Limits::default()
+    };
+    let mut archive = Archive::without_mark(input, &limits);
+    let mut members = Vec::new();
+    while let Some(entry) = archive.next()? {
+        let (link, symbolic) = match entry.kind {
+            Kind::File if entry.map.is_none() => (None, false),
+            Kind::HardLink(target) => (Some(target), false),
+            Kind::SymbolicLink(target) => (Some(target), true),
+            _ => continue,
+        };
+        members.push(Member {
+            name: entry.name,
+            offset: archive.offset,
+            size: entry.size,
+            link,
+            symbolic,
+        });
+    }
+    Ok(members)
 }
 
 /// GNU long names end with a NUL that belongs to no name.

@@ -19,7 +19,7 @@ use crate::extract::Policy;
 use crate::lock::Lock;
 use crate::remove::remove_tree;
 use crate::temporary::NewDirectory;
-use crate::{Error, Result, Store};
+use crate::{Error, ImageKind, Result, Store};
 
 pub use overlay::overlay_supported;
 pub(crate) use render::{Building, new_root};
@@ -108,6 +108,9 @@ impl Store {
         if self.is_rendered(tree) {
             return Ok(());
         }
+        if self.kind(id)? == ImageKind::Oci {
+            return self.render_oci(id, tree);
+        }
         let layers = self.layers(id, manifest)?;
         let building = NewDirectory::create(&self.layout().temporary())?;
         let root = new_root(&building.path().join("rootfs"))?;
@@ -127,15 +130,44 @@ impl Store {
         if !self.is_rendered(&tree) {
             return Ok(Verified::NotRendered);
         }
-        let path = self.layout().tree(&tree);
-        let file = path.join("hash");
-        let recorded = fs::read_to_string(&file).map_err(Error::io("read", &file))?;
-        let found = checksum::measure(&path.join("rootfs"), &Default::default())?.checksum;
-        Ok(if recorded.trim_end() == found {
-            Verified::Intact
-        } else {
-            Verified::Changed { recorded, found }
-        })
+        for tree in self.with_lowers(&tree)? {
+            let path = self.layout().tree(&tree);
+            let file = path.join("hash");
+            let recorded = fs::read_to_string(&file).map_err(Error::io("read", &file))?;
+            let found = checksum::measure(&path.join("rootfs"), &Default::default())?.checksum;
+            if recorded.trim_end() != found {
+                return Ok(Verified::Changed { recorded, found });
+            }
+        }
+        Ok(Verified::Intact)
+    }
+
+    /// A tree and those it lies over.
+    fn with_lowers(&self, tree: &str) -> Result<Vec<String>> {
+        let mut trees = vec![tree.to_owned()];
+        trees.extend(self.lowers(tree)?);
+        Ok(trees)
+    }
+
+    /// Whether what an image was rendered from is still what was published.
+    ///
+    /// # Errors
+    /// [`Error::Changed`] or [`Error::ChangedBlob`] when it was changed on disk.
+    pub fn verify_blobs(&self, id: &Hash) -> Result<()> {
+        let id = self.require(id)?;
+        if self.kind(&id)? == ImageKind::Oci {
+            return self.check_parts(&self.parts(&id)?);
+        }
+        let path = self.layout().blob(&id);
+        let mut file = fs::File::open(&path).map_err(Error::io("open", &path))?;
+        let digest = crate::digest::sha512_of(&mut file).map_err(Error::io("read", &path))?;
+        match crate::digest::is_image(&digest, &id) {
+            true => Ok(()),
+            false => Err(Error::Changed {
+                found: Hash::from_sha512(&digest),
+                id,
+            }),
+        }
     }
 
     /// Renders a tree again, from the blobs. Not for trees that a running pod uses.
@@ -144,7 +176,9 @@ impl Store {
             return Err(Error::NotRoot(id.clone()));
         }
         let tree = self.tree_id(id)?;
-        self.remove_tree(&tree)?;
+        for tree in self.with_lowers(&tree)? {
+            self.remove_tree(&tree)?;
+        }
         self.tree(id)
     }
 
@@ -194,17 +228,31 @@ impl Store {
     /// Renders an image into a directory that is created or empty: as `rootfs` and `manifest`, or
     /// only what is in `rootfs`. No link or reflink ties it to the store.
     pub fn render_into(&self, id: &Hash, directory: &Path, rootfs_only: bool) -> Result<()> {
-        let layers = self.layers(id, &self.manifest(id)?)?;
-        self.write_into(id, &layers, directory, rootfs_only)
+        let id = self.require(id)?;
+        if self.kind(&id)? == ImageKind::Oci {
+            let parts = self.parts(&id)?;
+            let write = |root| self.write_merged(&parts, root);
+            return self.write_into(&id, directory, rootfs_only, write);
+        }
+        let layers = self.layers(&id, &self.manifest(&id)?)?;
+        self.write_into(&id, directory, rootfs_only, |root| {
+            self.write_layers(&layers, root)
+        })
     }
 
     /// Extracts an image's own archive, without dependencies and whitelist, into a directory that
     /// is created or empty.
     pub fn extract(&self, id: &Hash, directory: &Path, rootfs_only: bool) -> Result<()> {
+        let id = self.require(id)?;
+        if self.kind(&id)? == ImageKind::Oci {
+            return self.render_into(&id, directory, rootfs_only);
+        }
         let layer = crate::layers::Layer {
-            id: self.require(id)?,
+            id: id.clone(),
             keep: crate::layers::Keep::default(),
         };
-        self.write_into(id, &[layer], directory, rootfs_only)
+        self.write_into(&id, directory, rootfs_only, |root| {
+            self.write_layers(&[layer], root)
+        })
     }
 }

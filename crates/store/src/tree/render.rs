@@ -11,7 +11,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 
 use super::checksum::{Measured, measure};
-use crate::digest::is_image;
+use crate::digest::{is_image, sha512};
 use crate::extract::{Digests, Extractor};
 use crate::layers::{Layer, moved_files, write_layer};
 use crate::pipeline::pass;
@@ -38,13 +38,18 @@ impl Building {
 
     /// Adds the files beside `rootfs` and moves the tree to its place, unless another is there.
     pub(crate) fn publish(self, place: &Path, image: &Hash, manifest: &[u8]) -> Result<()> {
+        let files = [("manifest", manifest), ("image", image.as_bytes())];
+        self.publish_with(place, &files)
+    }
+
+    /// The same with other files than an image's.
+    pub(crate) fn publish_with(self, place: &Path, files: &[(&str, &[u8])]) -> Result<()> {
         let size = self.measured.size.to_string();
-        for (name, bytes) in [
-            ("manifest", manifest),
-            ("image", image.as_bytes()),
+        let own = [
             ("hash", self.measured.checksum.as_bytes()),
             ("rendered", size.as_bytes()),
-        ] {
+        ];
+        for (name, bytes) in files.iter().copied().chain(own) {
             let path = self.directory.path().join(name);
             fs::write(&path, bytes).map_err(Error::io("write", &path))?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o644))
@@ -70,7 +75,7 @@ fn open_root(path: &Path) -> Result<OwnedFd> {
 
 impl Store {
     /// Writes layers, the lowest first, and checks that each blob still has its digest.
-    pub(super) fn write_layers(&self, layers: &[Layer], root: OwnedFd) -> Result<Digests> {
+    pub(crate) fn write_layers(&self, layers: &[Layer], root: OwnedFd) -> Result<Digests> {
         // What was accepted at import is not refused for its size any more.
         let limits = Limits {
             bytes: u64::MAX,
@@ -87,6 +92,7 @@ impl Store {
             let path = self.layout().blob(&layer.id);
             let mut file = File::open(&path).map_err(Error::io("open", &path))?;
             let passed = pass(
+                &ring::digest::SHA512,
                 &mut file,
                 None,
                 &mut |_| Ok(()),
@@ -96,10 +102,11 @@ impl Store {
                     write_layer(&mut archive, &layer.keep, &moved, &mut extractor)
                 },
             )?;
-            if !is_image(&passed.digest, &layer.id) {
+            let digest = sha512(&passed.digest);
+            if !is_image(&digest, &layer.id) {
                 return Err(Error::Changed {
                     id: layer.id.clone(),
-                    found: Hash::from_sha512(&passed.digest),
+                    found: Hash::from_sha512(&digest),
                 });
             }
         }
@@ -116,13 +123,13 @@ impl Store {
         moved_files(&mut archive, &layer.keep, limits)
     }
 
-    /// Writes layers into a directory of the caller's, and leaves nothing there if that fails.
+    /// Lets layers be written into a directory of the caller's, and leaves nothing there if that fails.
     pub(super) fn write_into(
         &self,
         id: &Hash,
-        layers: &[Layer],
         directory: &Path,
         rootfs_only: bool,
+        write: impl FnOnce(OwnedFd) -> Result<Digests>,
     ) -> Result<()> {
         let manifest = self.manifest_bytes(id)?;
         let created = match fs::create_dir(directory) {
@@ -145,7 +152,7 @@ impl Store {
                 fs::write(&path, &manifest).map_err(Error::io("write", &path))?;
                 new_root(&directory.join("rootfs"))?
             };
-            self.write_layers(layers, root)
+            write(root)
         };
         if let Err(error) = fill() {
             // The first error is the one to tell.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::cli::flags::{Values, switch, words};
+use crate::cli::flags::{Values, switch, text, words};
 use crate::commands::Entry;
 use crate::failure::{Doing, Failure};
 use crate::images::Images;
@@ -13,10 +13,18 @@ use crate::images::Images;
 pub(super) const ENTRY: Entry = Entry {
     name: "export",
     about: "Export a stored image to an ACI file",
-    usage: "export IMAGE OUTPUT_ACI_FILE",
-    long: "IMAGE should be a string referencing an image: either an ID or an image name.\n\nNote that images must be fetched prior to running export and that this command\nalways returns uncompressed ACIs.",
+    usage: "export [--format=FORMAT] IMAGE OUTPUT_FILE",
+    long: "IMAGE should be a string referencing an image: either an ID or an image name.\n\nNote that images must be fetched prior to running export and that this command\nalways returns uncompressed ACIs, or, with --format=oci, OCI archives.",
     arguments: |command| {
-        command.args([switch("overwrite", "overwrite output ACI"), words("words")])
+        command.args([
+            switch("overwrite", "overwrite output ACI"),
+            text(
+                "format",
+                "aci",
+                "what to write: \"aci\", or \"oci\" for an OCI archive",
+            ),
+            words("words"),
+        ])
     },
     run: |context, matches| {
         let given = matches.strings("words");
@@ -24,7 +32,16 @@ pub(super) const ENTRY: Entry = Entry {
             return Err(Failure::new("must provide an image and an output file"));
         };
         let output = Path::new(output);
-        if output.extension().is_none_or(|e| e != "aci") {
+        let oci = match matches.str("format") {
+            "aci" => false,
+            "oci" => true,
+            other => {
+                return Err(Failure::new(format!(
+                    "invalid value {other:?} for --format: must be aci or oci"
+                )));
+            }
+        };
+        if !oci && output.extension().is_none_or(|e| e != "aci") {
             return Err(Failure::new(format!(
                 "extension must be .aci (given {:?})",
                 output.display()
@@ -32,7 +49,7 @@ pub(super) const ENTRY: Entry = Entry {
         }
         let images = Images::open(context);
         let id = images.lookup(name)?;
-        export(&images, &id, output, matches.is("overwrite"))?;
+        export(&images, &id, output, oci, matches.is("overwrite"))?;
         Ok(ExitCode::SUCCESS)
     },
     ..Entry::BASE
@@ -43,6 +60,7 @@ fn export(
     images: &Images,
     id: &store::ImageId,
     output: &Path,
+    oci: bool,
     overwrite: bool,
 ) -> Result<(), Failure> {
     let problem = || format!("cannot export image {id} to {}", output.display());
@@ -53,9 +71,17 @@ fn export(
         )));
     }
     let temporary = temporary(output);
+    let write = |file: File| match oci {
+        true => {
+            let name = images.store.info(id)?.version;
+            let name = name.unwrap_or_else(|| "latest".to_owned());
+            images.store.export_oci(id, &name, file)
+        }
+        false => images.store.export(id, file).map(drop),
+    };
     let written = File::create_new(&temporary)
         .doing_with(problem)
-        .and_then(|file| images.store.export(id, file).map(drop).doing_with(problem))
+        .and_then(|file| write(file).doing_with(problem))
         .and_then(|()| place(&temporary, output, overwrite).doing_with(problem));
     if written.is_err() {
         // It may not even have been made.

@@ -27,7 +27,7 @@ pub(super) const ENTRY: Entry = Entry {
 
 fn arguments(command: Command) -> Command {
     command.args([
-        text("fields", "id,name,size,importtime,lastused", "comma-separated list of fields to display. Accepted values: id, name, size, importtime, lastused, latest"),
+        text("fields", "id,name,size,importtime,lastused", "comma-separated list of fields to display. Accepted values: id, name, size, importtime, lastused, latest, digest"),
         text("sort", "importtime", "sort the output according to the provided comma-separated list of fields. Accepted values: name, importtime, lastused, size"),
         text("order", "asc", "choose the sorting order if at least one sort field is provided (--sort). Accepted values: asc, desc"),
         switch("no-legend", "suppress a legend with the list"),
@@ -45,15 +45,17 @@ enum Field {
     ImportTime,
     LastUsed,
     Latest,
+    Digest,
 }
 
-const FIELDS: [(Field, &str, &str); 6] = [
+const FIELDS: [(Field, &str, &str); 7] = [
     (Field::Id, "id", "ID"),
     (Field::Name, "name", "NAME"),
     (Field::Size, "size", "SIZE"),
     (Field::ImportTime, "importtime", "IMPORT TIME"),
     (Field::LastUsed, "lastused", "LAST USED"),
     (Field::Latest, "latest", "LATEST"),
+    (Field::Digest, "digest", "DIGEST"),
 ];
 
 impl Field {
@@ -87,6 +89,7 @@ impl Field {
             Self::ImportTime => a.imported.cmp(&b.imported),
             Self::LastUsed => a.last_used.cmp(&b.last_used),
             Self::Latest => a.latest.cmp(&b.latest),
+            Self::Digest => a.digest.cmp(&b.digest),
         }
     }
 
@@ -104,6 +107,7 @@ impl Field {
             Self::ImportTime => time(image.imported),
             Self::LastUsed => time(image.last_used),
             Self::Latest => image.latest.to_string(),
+            Self::Digest => image.digest.clone().unwrap_or_else(|| "-".to_owned()),
         }
     }
 }

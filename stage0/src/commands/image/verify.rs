@@ -30,6 +30,7 @@ fn verify(images: &Images, name: &str) -> Result<(), Failure> {
     let problem = || format!("cannot verify image {name:?}");
     let id = images.lookup(name)?;
     let shown = format!("{name:?} ({:?})", id.as_str());
+    images.store.verify_blobs(&id).doing_with(problem)?;
     match images.store.verify(&id).doing_with(problem)? {
         Verified::Intact => {
             output::line(&format!(

@@ -1,0 +1,325 @@
+//! Archives over HTTP: asked for only when they changed, resumed where an earlier fetch broke off.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use config::Auth;
+use rustix::fs::FlockOperation;
+
+use crate::http::{Request, Response, headers_for, max_age};
+use crate::{Client, Error, Progress, Result};
+
+/// A server that wants to be asked again later, once the image was fetched, says this.
+const DEFERRED: u16 = 202;
+
+/// Gets files from servers.
+pub struct Downloader<'a> {
+    /// Who asks.
+    pub client: &'a Client,
+    /// Who the user is to servers.
+    pub hosts: &'a BTreeMap<String, Auth>,
+    /// Where downloads are kept that are not finished.
+    pub scratch: &'a Path,
+    /// Who watches.
+    pub progress: &'a dyn Progress,
+}
+
+/// What a server has for a signature.
+#[derive(Debug)]
+pub enum Deferrable {
+    /// Here it is.
+    Now(Vec<u8>),
+    /// It will be there when the image was fetched.
+    Later,
+}
+
+/// A file that is arriving. What is read is kept, so that another fetch can go on.
+pub struct Download {
+    /// The server's name for this version of the file.
+    pub etag: String,
+    /// For how long it may be used without asking again.
+    pub max_age: Duration,
+    body: Box<dyn Read + Send>,
+    partial: Partial,
+    /// Bytes that are there, and how many of them were read.
+    there: u64,
+    at: u64,
+    length: Option<u64>,
+    url: String,
+}
+
+impl Downloader<'_> {
+    fn ask(&self, url: &str, headers: Vec<(&'static str, String)>) -> Result<Response> {
+        let request = Request {
+            url: url.to_owned(),
+            headers,
+            ..Request::default()
+        };
+        self.client
+            .ask_as(&request, &|url| headers_for(self.hosts, url))
+    }
+
+    /// A small file.
+    ///
+    /// # Errors
+    /// It cannot be had, or is larger.
+    pub fn small(&self, url: &str, limit: usize) -> Result<Vec<u8>> {
+        self.ask(url, Vec::new())?.good()?.whole(limit)
+    }
+
+    /// A small file that may only be there later.
+    ///
+    /// # Errors
+    /// As [`Downloader::small`].
+    pub fn deferrable(&self, url: &str, limit: usize) -> Result<Deferrable> {
+        let response = self.ask(url, Vec::new())?.good()?;
+        match response.status {
+            DEFERRED => Ok(Deferrable::Later),
+            _ => response.whole(limit).map(Deferrable::Now),
+        }
+    }
+
+    /// A page, and whether it is one: `None` where the server has nothing.
+    pub(crate) fn page(&self, url: &str, limit: usize) -> Result<Option<Vec<u8>>> {
+        let response = self.ask(url, Vec::new())?;
+        match response.status {
+            400..=499 => Ok(None),
+            _ => response.good()?.whole(limit).map(Some),
+        }
+    }
+
+    /// A large file; `None` if it is still the one that `etag` names.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    pub fn large(&self, url: &str, etag: Option<&str>) -> Result<Option<Download>> {
+        let partial = Partial::open(self.scratch, url)?;
+        let (mut have, kept) = partial.state()?;
+        let mut headers = Vec::new();
+        if have > 0 && !kept.is_empty() {
+            headers.push(("range", format!("bytes={have}-")));
+            headers.push(("if-range", kept.clone()));
+        }
+        if let Some(etag) = etag.filter(|e| !e.is_empty()) {
+            headers.push(("if-none-match", etag.to_owned()));
+        }
+        let mut response = self.ask(url, headers)?;
+        if response.status == 416 {
+            partial.cut("")?;
+            response = self.ask(url, Vec::new())?;
+        }
+        if response.status == 304 && etag.is_some() {
+            partial.discard();
+            return Ok(None);
+        }
+        let response = response.good()?;
+        let new = response.header("etag").unwrap_or_default().to_owned();
+        let begins = response.header("content-range").and_then(|range| {
+            range
+                .strip_prefix("bytes ")?
+                .split('-')
+                .next()?
+                .parse()
+                .ok()
+        });
+        if !(response.status == 206 && begins == Some(have) && (new.is_empty() || new == kept)) {
+            if response.status == 206 {
+                partial.cut("")?;
+                return Err(Error::Http {
+                    url: url.to_owned(),
+                    reason: "it sends another part than was asked for, try again".to_owned(),
+                });
+            }
+            // A weak name does not promise the same bytes.
+            let strong = if new.starts_with("W/") { "" } else { &new };
+            partial.cut(strong)?;
+            have = 0;
+        }
+        Ok(Some(Download {
+            max_age: max_age(response.header("cache-control")),
+            length: response.length().map(|l| l.saturating_add(have)),
+            url: response.url.clone(),
+            etag: new,
+            body: response.body(),
+            there: have,
+            at: 0,
+            partial,
+        }))
+    }
+
+    /// The same, watched.
+    pub fn watched<'d>(&'d self, download: &'d mut Download, kind: &'static str) -> Watched<'d> {
+        Watched {
+            name: download.url.clone(),
+            download,
+            kind,
+            progress: self.progress,
+        }
+    }
+}
+
+impl Download {
+    /// Reads all bytes again that were read, from what was kept of them.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn again(&self) -> Result<impl Read + use<>> {
+        let file = self.partial.file.try_clone();
+        let file = file.map_err(Error::io("read", &self.partial.path))?;
+        Ok(Positioned { file, at: 0 }.take(self.there))
+    }
+
+    /// An error that no decoder takes for one of its own.
+    fn broken(&self, reason: &str) -> io::Error {
+        let text = format!("{} ends after {} bytes: {reason}", self.url, self.at);
+        io::Error::new(io::ErrorKind::ConnectionAborted, text)
+    }
+
+    /// Forgets what was kept: the file has arrived, or is no good.
+    pub fn finish(self) {
+        self.partial.discard();
+    }
+}
+
+impl Read for Download {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at < self.there {
+            let left = usize::try_from(self.there - self.at).unwrap_or(usize::MAX);
+            let room = left.min(buffer.len());
+            let read = self.partial.file.read_at(&mut buffer[..room], self.at)?;
+            self.at += read as u64;
+            return Ok(read);
+        }
+        let read = match self.body.read(buffer) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Err(e),
+            other => other.map_err(|e| self.broken(&e.to_string()))?,
+        };
+        self.partial.file.write_all_at(&buffer[..read], self.at)?;
+        self.at += read as u64;
+        self.there = self.at;
+        match self.length {
+            Some(length) if read == 0 && self.at < length && !buffer.is_empty() => {
+                Err(self.broken(&format!("it should have {length}")))
+            }
+            _ => Ok(read),
+        }
+    }
+}
+
+/// A download whose progress is shown.
+pub struct Watched<'d> {
+    download: &'d mut Download,
+    kind: &'static str,
+    name: String,
+    progress: &'d dyn Progress,
+}
+
+impl Watched<'_> {
+    /// Reads all bytes again that were read, from what was kept of them.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn again(&self) -> Result<impl Read + use<>> {
+        self.download.again()
+    }
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.download.read(buffer)?;
+        let (at, length) = (self.download.at, self.download.length);
+        self.progress.update(self.kind, &self.name, at, length);
+        Ok(read)
+    }
+}
+
+struct Positioned {
+    file: File,
+    at: u64,
+}
+
+impl Read for Positioned {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+/// The bytes of a download that has not finished, and beside them the name of their version. The
+/// lock keeps others from the same download; it dies with its holder.
+struct Partial {
+    file: File,
+    path: PathBuf,
+}
+
+impl Partial {
+    fn open(scratch: &Path, url: &str) -> Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+        fs::create_dir_all(scratch).map_err(Error::io("create directory", scratch))?;
+        let digest = ring::digest::digest(&ring::digest::SHA512, url.as_bytes());
+        let digits: String = digest.as_ref()[..32]
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        let path = scratch.join(format!("sha512-{digits}"));
+        loop {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o660)
+                .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+                .open(&path)
+                .map_err(Error::io("open", &path))?;
+            rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))
+                .map_err(|e| Error::io("lock", &path)(e.into()))?;
+            let (held, named) = (file.metadata(), path.symlink_metadata());
+            if let (Ok(held), Ok(named)) = (held, named)
+                && (held.dev(), held.ino()) == (named.dev(), named.ino())
+            {
+                return Ok(Self { file, path });
+            }
+        }
+    }
+
+    fn etag_path(&self) -> PathBuf {
+        self.path.with_extension("etag")
+    }
+
+    /// Bytes that are there, and the name of their version.
+    fn state(&self) -> Result<(u64, String)> {
+        let meta = self.file.metadata();
+        let length = meta.map_err(Error::io("read", &self.path))?.len();
+        let etag = fs::read_to_string(self.etag_path()).unwrap_or_default();
+        match etag.is_empty() {
+            // Nobody could say that what follows belongs to it.
+            true => Ok((0, etag)),
+            false => Ok((length, etag)),
+        }
+    }
+
+    /// Begins anew with another version.
+    fn cut(&self, etag: &str) -> Result<()> {
+        let beside = self.etag_path();
+        let _ = fs::remove_file(&beside);
+        self.file.set_len(0).map_err(Error::io("cut", &self.path))?;
+        if !etag.is_empty() {
+            let mut new = OpenOptions::new();
+            let new = new.write(true).create_new(true).mode(0o660).open(&beside);
+            new.and_then(|mut file| io::Write::write_all(&mut file, etag.as_bytes()))
+                .map_err(Error::io("write", &beside))?;
+        }
+        Ok(())
+    }
+
+    fn discard(self) {
+        let _ = fs::remove_file(self.etag_path());
+        let _ = fs::remove_file(&self.path);
+    }
+}

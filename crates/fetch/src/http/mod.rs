@@ -1,0 +1,322 @@
+//! HTTP, as far as fetching needs it: GET and POST, redirects that take no credentials along to
+//! another host, certificates of the machine, proxies of the environment.
+
+mod auth;
+mod headers;
+mod resolve;
+mod tls;
+mod url;
+
+use std::io::Read;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use ureq::Agent;
+use ureq::http::{self, StatusCode};
+
+use crate::{Error, Result};
+
+pub(crate) use auth::{Headers, headers as headers_for};
+pub(crate) use headers::{Challenge, max_age};
+pub(crate) use url::{authority, is_https, join};
+
+/// Redirects in a row.
+const REDIRECTS: usize = 10;
+/// Connecting, with the handshake of TLS.
+const CONNECT: Duration = Duration::from_secs(30);
+/// Without a single byte for so long, a server counts as gone.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Over this time a server must send [`LEAST`] bytes.
+const WINDOW: Duration = Duration::from_secs(60);
+/// A server that sends less is not worth waiting for.
+const LEAST: u64 = 16 << 10;
+
+/// What the user allows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Insecure {
+    /// Plain HTTP.
+    pub http: bool,
+    /// Certificates that nobody vouches for.
+    pub tls: bool,
+}
+
+/// A client, with its open connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    plain: OnceLock<Agent>,
+    secure: OnceLock<Agent>,
+    insecure: Insecure,
+}
+
+/// One question.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Request {
+    pub(crate) url: String,
+    /// Sent to every host that a redirect leads to.
+    pub(crate) headers: Vec<(&'static str, String)>,
+    /// Sent only to the host of `url`.
+    pub(crate) secrets: Vec<(&'static str, String)>,
+    /// What is posted, as a form; without it, the question is a GET.
+    pub(crate) form: Option<String>,
+}
+
+/// An answer, whatever its status.
+pub(crate) struct Response {
+    /// Where it came from in the end.
+    pub(crate) url: String,
+    pub(crate) status: u16,
+    headers: http::HeaderMap,
+    body: Box<dyn Read + Send>,
+}
+
+impl Client {
+    /// A client that allows so much.
+    pub fn new(insecure: Insecure) -> Self {
+        Self {
+            plain: OnceLock::new(),
+            secure: OnceLock::new(),
+            insecure,
+        }
+    }
+
+    /// The agent for a scheme, made when it is needed: reading the machine's certificates takes
+    /// longer than a request to a near registry.
+    fn agent(&self, secure: bool) -> &Agent {
+        let all = ["all_proxy", "ALL_PROXY"];
+        match secure {
+            true => self.secure.get_or_init(|| {
+                let proxy = proxy_of(&[&["https_proxy", "HTTPS_PROXY"][..], &all].concat());
+                agent(proxy, tls::config(self.insecure.tls))
+            }),
+            false => self.plain.get_or_init(|| {
+                let proxy = proxy_of(&[&["http_proxy", "HTTP_PROXY"][..], &all].concat());
+                agent(proxy, tls::config(true))
+            }),
+        }
+    }
+
+    /// What it allows.
+    pub fn insecure(&self) -> Insecure {
+        self.insecure
+    }
+
+    /// Asks, and follows redirects.
+    pub(crate) fn ask(&self, request: &Request) -> Result<Response> {
+        self.ask_as(request, &|_| Vec::new())
+    }
+
+    /// The same, where every server on the way gets the headers that are its own.
+    pub(crate) fn ask_as(
+        &self,
+        request: &Request,
+        own: &dyn Fn(&str) -> Headers,
+    ) -> Result<Response> {
+        let mut url = request.url.clone();
+        let mut known = true;
+        for _ in 0..=REDIRECTS {
+            let response = self.once(&url, request, known, own(&url))?;
+            let Some(target) = response.redirect() else {
+                return Ok(response);
+            };
+            let next = join(&url, &target).ok_or_else(|| Error::Http {
+                url: url.clone(),
+                reason: "it redirects to what is no URL".to_owned(),
+            })?;
+            if is_https(&url) && !is_https(&next) && !self.insecure.http {
+                return Err(Error::PlainHttp { url: next });
+            }
+            // A host that was left once has no claim to the secrets any more.
+            known &= authority(&url) == authority(&next) && is_https(&url) == is_https(&next);
+            url = next;
+        }
+        Err(Error::Http {
+            url: request.url.clone(),
+            reason: format!("it redirects more than {REDIRECTS} times"),
+        })
+    }
+
+    fn once(&self, url: &str, request: &Request, known: bool, own: Headers) -> Result<Response> {
+        let agent = match is_https(url) {
+            true => self.agent(true),
+            false if self.insecure.http => self.agent(false),
+            false => {
+                return Err(Error::PlainHttp {
+                    url: url.to_owned(),
+                });
+            }
+        };
+        let bad = |e: http::Error| Error::Http {
+            url: url.to_owned(),
+            reason: e.to_string(),
+        };
+        let mut builder = http::Request::builder().uri(url);
+        let secrets = request.secrets.iter().filter(|_| known);
+        for (name, value) in request.headers.iter().chain(secrets).chain(&own) {
+            builder = builder.header(*name, value);
+        }
+        let answer = match &request.form {
+            None => agent.run(builder.method("GET").body(()).map_err(bad)?),
+            Some(form) => {
+                let kind = "application/x-www-form-urlencoded";
+                let builder = builder.method("POST").header("content-type", kind);
+                agent.run(builder.body(form.as_str()).map_err(bad)?)
+            }
+        };
+        let answer = answer.map_err(|source| Error::Network {
+            url: url.to_owned(),
+            source: Box::new(source),
+        })?;
+        let (parts, body) = answer.into_parts();
+        Ok(Response {
+            url: url.to_owned(),
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: Box::new(Steady::new(body.into_reader())),
+        })
+    }
+}
+
+fn agent(proxy: Option<ureq::Proxy>, tls: ureq::tls::TlsConfig) -> Agent {
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .user_agent(concat!("rkt/", env!("CARGO_PKG_VERSION")))
+        .accept_encoding("identity")
+        .proxy(proxy)
+        .tls_config(tls)
+        .timeout_connect(Some(CONNECT))
+        .timeout_recv_response(Some(SILENCE))
+        .timeout_per_read(Some(SILENCE))
+        .timeout_per_write(Some(SILENCE))
+        .max_response_header_size(64 << 10)
+        .input_buffer_size(256 << 10)
+        .max_idle_connections_per_host(8)
+        .build();
+    let connector = ureq::unversioned::transport::DefaultConnector::default();
+    Agent::with_parts(config, connector, resolve::Names)
+}
+
+/// The proxy that the environment names first.
+fn proxy_of(names: &[&str]) -> Option<ureq::Proxy> {
+    let mut values = names.iter().filter_map(|name| std::env::var(name).ok());
+    let value = values.find(|value| !value.is_empty())?;
+    let parsed = ureq::Proxy::new(&value).ok()?;
+    let mut builder = ureq::Proxy::builder(parsed.protocol())
+        .host(parsed.host())
+        .port(parsed.port());
+    if let (Some(user), password) = (parsed.username(), parsed.password()) {
+        builder = builder
+            .username(user)
+            .password(password.unwrap_or_default());
+    }
+    let exceptions = ["no_proxy", "NO_PROXY"];
+    let exceptions = exceptions.iter().find_map(|name| std::env::var(name).ok());
+    for exception in exceptions.iter().flat_map(|list| list.split(',')) {
+        builder = builder.no_proxy(exception.trim());
+    }
+    builder.build().ok()
+}
+
+impl Response {
+    /// A header's value.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// All values of a header.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let values = self.headers.get_all(name).into_iter();
+        values.filter_map(|value| value.to_str().ok())
+    }
+
+    /// Bytes of the body, if the server says.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.header("content-length")?.parse().ok()
+    }
+
+    /// The body.
+    pub(crate) fn body(self) -> Box<dyn Read + Send> {
+        self.body
+    }
+
+    /// The whole body, if it is no larger than that.
+    pub(crate) fn whole(self, limit: usize) -> Result<Vec<u8>> {
+        let url = self.url;
+        let mut bytes = Vec::new();
+        let read = self.body.take(limit as u64 + 1).read_to_end(&mut bytes);
+        read.map_err(|e| Error::Http {
+            url: url.clone(),
+            reason: e.to_string(),
+        })?;
+        match bytes.len() > limit {
+            false => Ok(bytes),
+            true => Err(Error::Http {
+                url,
+                reason: format!("it sends more than {limit} bytes"),
+            }),
+        }
+    }
+
+    /// The answer, if it is a good one.
+    pub(crate) fn good(self) -> Result<Self> {
+        match self.status {
+            200..=299 => Ok(self),
+            status => Err(Error::Status {
+                url: self.url,
+                status,
+                text: StatusCode::from_u16(status)
+                    .ok()
+                    .and_then(|s| s.canonical_reason())
+                    .unwrap_or_default(),
+            }),
+        }
+    }
+
+    fn redirect(&self) -> Option<String> {
+        match self.status {
+            301 | 302 | 303 | 307 | 308 => self.header("location").map(str::to_owned),
+            _ => None,
+        }
+    }
+}
+
+/// A body that must not dwindle.
+struct Steady<R> {
+    inner: R,
+    since: Instant,
+    bytes: u64,
+}
+
+impl<R> Steady<R> {
+    fn new(inner: R) -> Self {
+        Self {
+            inner,
+            since: Instant::now(),
+            bytes: 0,
+        }
+    }
+}
+
+impl<R: Read> Read for Steady<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let asked = Instant::now();
+        // Time in which nobody asked for bytes is not the server's.
+        if self.bytes == 0 {
+            self.since = asked;
+        }
+        let read = self.inner.read(buffer)?;
+        self.bytes += read as u64;
+        if self.since.elapsed() > WINDOW {
+            // A reader that was busy with other things came late, not the server.
+            let slow = self.bytes < LEAST && asked.elapsed() > Duration::from_millis(1);
+            if slow && read > 0 {
+                let kind = std::io::ErrorKind::TimedOut;
+                return Err(std::io::Error::new(kind, "the server sends too slowly"));
+            }
+            self.since = Instant::now();
+            self.bytes = 0;
+        }
+        Ok(read)
+    }
+}
