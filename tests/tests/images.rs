@@ -249,6 +249,26 @@ fn verify_finds_a_changed_tree() {
 }
 
 #[test]
+fn verify_and_render_find_a_changed_blob() {
+    let rkt = Rkt::new();
+    let id = rkt.fetch(&fixtures::busybox());
+    let digits = id.trim_start_matches("sha512-");
+    let blob = rkt
+        .data()
+        .join(format!("cas/blob/sha512/{}/{id}", &digits[..2]));
+    let mut bytes = fs::read(&blob).unwrap();
+    let last = bytes.len() / 2;
+    bytes[last] ^= 1;
+    fs::write(&blob, bytes).unwrap();
+    rkt.run(&["image", "verify", &id])
+        .refused(&["was changed on disk"]);
+    let out = rkt.path("out");
+    rkt.run(&["image", "render", &id, out.to_str().unwrap()])
+        .refused(&["was changed on disk"]);
+    assert!(!out.exists());
+}
+
+#[test]
 fn the_index_can_be_lost_or_corrupt() {
     let rkt = Rkt::new();
     let id = rkt.fetch(&fixtures::busybox());
