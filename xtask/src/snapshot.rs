@@ -19,11 +19,13 @@ impl Snapshot {
         lines.extend(names("/sys/class/net").map(|name| format!("interface {name}")));
         lines.extend(rules());
         groups(Path::new("/sys/fs/cgroup"), 0, &mut lines);
+        // Of networks, the directories with their locks and last addresses stay, as with the
+        // reference plugins; leases and results must not.
         for dir in [
             "/var/tmp",
             "/run",
             "/run/netns",
-            "/var/lib/cni",
+            "/var/lib/cni/results",
             "/var/lib/rkt",
         ] {
             lines.extend(names(dir).map(|name| format!("file {dir}/{name}")));
