@@ -15,6 +15,7 @@ mod process;
 mod registry;
 mod rkt;
 pub mod server;
+mod vm;
 mod wait;
 
 pub use aci::{Aci, Compression};
@@ -25,4 +26,5 @@ pub use lab::{Container, Lab};
 pub use process::{Output, Running};
 pub use registry::Registry;
 pub use rkt::Rkt;
+pub use vm::{Machine, Report};
 pub use wait::{until, until_some};

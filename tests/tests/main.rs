@@ -39,4 +39,5 @@ mod rendering;
 mod stages;
 mod start_errors;
 mod trust;
+mod vm;
 mod volumes;

@@ -60,6 +60,7 @@ fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
 fn make_fixtures() -> Result<()> {
     fixtures::debian().map_err(|e| format!("cannot make the Debian image: {e}"))?;
     fixtures::redis().map_err(|e| format!("cannot make the Redis image: {e}"))?;
+    fixtures::guest().map_err(|e| format!("cannot make the virtual machine: {e}"))?;
     Ok(())
 }
 

@@ -1,0 +1,138 @@
+//! A virtual machine with what this machine may lack: systemd as PID 1, control groups of
+//! version 2 with their controllers, Debian's kernel with its modules.
+//!
+//! It runs one script as root and ends. QEMU emulates the processor, since no hypervisor can be
+//! counted on: ten to thirty times slower than here.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::dir::TempDir;
+use crate::fixtures::{self, Guest};
+
+/// The longest that a machine may take, in seconds: booting takes fifteen.
+const LIMIT: &str = "220";
+
+/// Kernel parameters: what makes an emulated machine quick, and version 2 alone.
+const PARAMETERS: &str = "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check \
+    nokaslr apparmor=0 selinux=0 audit=0 init_on_alloc=0 net.ifnames=0 cgroup_no_v1=all \
+    systemd.unified_cgroup_hierarchy=1";
+
+/// A machine that is not started yet, with a directory that it sees as `/share`.
+#[derive(Debug)]
+pub struct Machine {
+    guest: Guest,
+    share: TempDir,
+}
+
+impl Machine {
+    /// A machine that has `rkt`, `probe` and the images `busybox.aci` and `probe.aci` in
+    /// `/share`.
+    pub fn new() -> Self {
+        let guest = fixtures::guest().unwrap();
+        let machine = Self {
+            guest,
+            share: TempDir::new(),
+        };
+        for program in ["rkt", "probe"] {
+            machine.give(&fixtures::program(program), program);
+        }
+        for (image, name) in [
+            (fixtures::busybox(), "busybox.aci"),
+            (fixtures::probe(), "probe.aci"),
+        ] {
+            let path = machine.share.join(name);
+            image.write(&path, crate::aci::Compression::None).unwrap();
+        }
+        machine
+    }
+
+    /// Puts a file into `/share`.
+    pub fn give(&self, file: &Path, name: &str) {
+        fs::copy(file, self.share.join(name)).unwrap();
+    }
+
+    /// Boots, runs a shell script, and returns what it printed under each of its headings
+    /// (`echo == NAME`).
+    ///
+    /// # Panics
+    /// If the machine does not end by itself or the script did not come to its end.
+    pub fn run(self, script: &str) -> Report {
+        fs::write(self.share.join("script"), script).unwrap();
+        let output = Command::new("timeout")
+            .args(["--signal=KILL", LIMIT, "qemu-system-x86_64"])
+            .args(["-M", "q35", "-accel", "tcg,thread=multi", "-smp", "2"])
+            .args(["-m", "1024", "-nodefaults", "-no-user-config", "-no-reboot"])
+            .args(["-display", "none", "-serial", "stdio"])
+            .arg("-kernel")
+            .arg(&self.guest.kernel)
+            .arg("-initrd")
+            .arg(&self.guest.initrd)
+            .args(["-drive", &self.disk(), "-fsdev", &self.shared()])
+            .args(["-device", "virtio-9p-pci,fsdev=share,mount_tag=share"])
+            .args(["-append", PARAMETERS])
+            .output()
+            .unwrap_or_else(|e| panic!("timeout qemu-system-x86_64: {e}"));
+        let text = fs::read_to_string(self.share.join("output")).unwrap_or_default();
+        let ended = fs::read_to_string(self.share.join("status")).unwrap_or_default();
+        assert!(
+            output.status.success() && ended.trim() == "0",
+            "the machine: {}, the script: {ended:?}\n{text}\n--- console\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Report(text)
+    }
+
+    /// The root file system, which keeps nothing of what is written to it.
+    fn disk(&self) -> String {
+        format!(
+            "file={},format=raw,if=virtio,snapshot=on",
+            self.guest.root.display()
+        )
+    }
+
+    fn shared(&self) -> String {
+        format!(
+            "local,id=share,path={},security_model=none",
+            self.share.path().display()
+        )
+    }
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a script printed.
+#[derive(Debug)]
+pub struct Report(String);
+
+impl Report {
+    /// The text under one heading.
+    ///
+    /// # Panics
+    /// If there is no such heading.
+    pub fn under(&self, heading: &str) -> &str {
+        let start = format!("== {heading}\n");
+        let text = self.0.split_once(&start).map(|(_, rest)| rest);
+        let text = text.unwrap_or_else(|| panic!("no {heading:?} in:\n{}", self.0));
+        text.split("\n== ").next().unwrap_or(text)
+    }
+
+    /// Panics unless the text under that heading contains all of these.
+    #[track_caller]
+    pub fn expect(&self, heading: &str, words: &[&str]) {
+        for word in words {
+            assert!(
+                self.under(heading).contains(word),
+                "no {word:?} under {heading:?} in:\n{}",
+                self.0
+            );
+        }
+    }
+}

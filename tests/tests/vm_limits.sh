@@ -1,0 +1,30 @@
+echo == memory
+rkt run --net=none $probe --memory=64M --exec=/probe -- alloc 8000000
+echo first $?
+rkt run --net=none $probe --memory=16M --exec=/probe -- alloc 200000000
+echo second $?
+
+echo == pod
+rkt run --net=none --uuid-file-save=/tmp/uuid $busybox --name=app --memory=64M --cpu=200m --cpu-shares=512 \
+    --exec=/bin/sleep -- 1000 &
+await test -s /tmp/uuid
+rkt status --wait-ready=60s $(cat /tmp/uuid) | grep ^state
+for file in memory.max memory.swap.max cpu.max cpu.weight; do
+    echo $file $(cat $(find /sys/fs/cgroup -name app -type d)/$file)
+done
+find /sys/fs/cgroup -path '*rkt*' -type d
+rkt stop $(cat /tmp/uuid)
+wait
+
+echo == namespace
+rkt run --net=none $busybox --exec=/bin/sh -- -c 'grep ^0:: /proc/self/cgroup' | sed 's/.*: //'
+
+echo == devices
+rkt run --net=none $busybox --exec=/bin/sh -- -c \
+    'mknod /tmp/disk b 254 0 && ! head -c 1 /tmp/disk; mknod /tmp/null c 1 3 && echo x > /tmp/null && echo open' 2>&1
+
+echo == left
+rkt gc --grace-period=0s
+rkt gc --grace-period=0s
+echo pods $(rkt list --no-legend | wc -l)
+echo cgroups $(find /sys/fs/cgroup -name '*rkt*' -type d | wc -l)
