@@ -121,7 +121,7 @@ impl Report {
         let start = format!("== {heading}\n");
         let text = self.0.split_once(&start).map(|(_, rest)| rest);
         let text = text.unwrap_or_else(|| panic!("no {heading:?} in:\n{}", self.0));
-        text.split("\n== ").next().unwrap_or(text)
+        text.find("\n== ").map_or(text, |end| &text[..=end])
     }
 
     /// Panics unless the text under that heading contains all of these.
