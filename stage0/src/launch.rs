@@ -133,19 +133,56 @@ pub(crate) fn mount(data_dir: &Path, overlay: &Overlay) -> Result<(), Failure> {
     mounts::attach_at(mount, &layer.target).doing_with(problem)
 }
 
+/// What an app has made of its tree, read-only and attached nowhere: the layer it wrote over those
+/// of the image. The pod, in the directory `pod`, has ended.
+pub(crate) fn finished(
+    data_dir: &Path,
+    pod: &Path,
+    overlay: &Overlay,
+) -> Result<std::os::fd::OwnedFd, Failure> {
+    let problem = || format!("cannot mount what was tree {:?}", overlay.tree);
+    let upper = pod.join(Layer::of(overlay).upper);
+    let trees = Store::open(data_dir).lower_directories(&overlay.tree);
+    let directories: Vec<_> = std::iter::once(upper)
+        .chain(trees.doing_with(problem)?)
+        .collect();
+    let (_open, names) = short_names(&directories)?;
+    let mut options = vec![("source", "overlay")];
+    options.extend(names.iter().map(|name| ("lowerdir+", name.as_str())));
+    match mounts::new("overlay", &options, Attr::RDONLY) {
+        // Before Linux 6.7 they had to be given at once.
+        Err(error) if error.errno == Errno::INVAL => {
+            let joined = names.join(":");
+            let options = [("source", "overlay"), ("lowerdir", joined.as_str())];
+            mounts::new("overlay", &options, Attr::RDONLY)
+        }
+        other => other,
+    }
+    .doing_with(problem)
+}
+
+/// Directories held open, and names for them that stay short and need no escapes.
+fn short_names(
+    directories: &[PathBuf],
+) -> Result<(Vec<std::os::fd::OwnedFd>, Vec<String>), Failure> {
+    use rustix::fs::{Mode, OFlags};
+    let open = |directory: &PathBuf| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(directory, flags, Mode::empty())
+            .doing_with(|| format!("cannot open {}", directory.display()))
+    };
+    let open: Vec<_> = directories.iter().map(open).collect::<Result<_, _>>()?;
+    let names = open
+        .iter()
+        .map(|directory| format!("/proc/self/fd/{}", directory.as_raw_fd()))
+        .collect();
+    Ok((open, names))
+}
+
 /// Mounts an overlay of many directories with mount(2), which takes a page of options: each
 /// directory is opened so that its name is short.
 fn mount_at_once(lowers: &[PathBuf], layer: &Layer) -> Result<(), Failure> {
-    use rustix::fs::{Mode, OFlags};
-    let mut open = Vec::new();
-    let mut names = Vec::new();
-    for lower in lowers {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(lower, flags, Mode::empty())
-            .doing_with(|| format!("cannot open {}", lower.display()))?;
-        names.push(format!("/proc/self/fd/{}", directory.as_raw_fd()));
-        open.push(directory);
-    }
+    let (_open, names) = short_names(lowers)?;
     let options = format!(
         "lowerdir={},upperdir={},workdir={}",
         names.join(":"),

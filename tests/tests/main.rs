@@ -10,6 +10,7 @@ mod config;
 mod cosign;
 mod crowd;
 mod environment;
+mod export;
 mod faults;
 mod fetching;
 mod groups;

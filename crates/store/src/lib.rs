@@ -51,7 +51,7 @@ pub use image::{ImageInfo, ImageKind};
 pub use import::{ImportOptions, Refusal, check_image};
 pub use index::Remote;
 pub use limits::Limits;
-pub use oci::{BlobSource, Opened, Puller, check_layer};
+pub use oci::{BlobSource, Opened, Puller, check_layer, write_aci};
 pub use tar::{Member, list as list_archive};
 pub use tree::{Tree, Verified, overlay_supported};
 

@@ -6,6 +6,7 @@ mod cat_manifest;
 mod completion;
 mod config;
 mod enter;
+mod export;
 mod fetch;
 mod gc;
 mod help;
@@ -87,6 +88,7 @@ pub(crate) const ALL: &[Entry] = &[
     completion::ENTRY,
     config::ENTRY,
     enter::ENTRY,
+    export::ENTRY,
     fetch::ENTRY,
     gc::ENTRY,
     help::ENTRY,

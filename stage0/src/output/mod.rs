@@ -1,5 +1,6 @@
 //! What rkt prints: results on standard output, everything else on standard error.
 
+pub(crate) mod file;
 pub(crate) mod human;
 pub(crate) mod progress;
 pub(crate) mod table;

@@ -157,7 +157,7 @@ fn gid(id: u32) -> Gid {
 
 /// Attributes that an image may bring. Not `trusted.*` and `user.overlay.*`, with which a tree
 /// would give orders to the overlay it is mounted in, nor labels of the builder's machine.
-fn welcome(name: &[u8]) -> bool {
+pub(crate) fn welcome(name: &[u8]) -> bool {
     (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
         || name == b"security.capability"
         || name.starts_with(b"system.posix_acl_")

@@ -28,7 +28,7 @@ use attributes::Attributes;
 use diff::Diff;
 use parents::{Parents, resolve};
 
-pub(crate) use attributes::copy as copy_attributes;
+pub(crate) use attributes::{copy as copy_attributes, welcome};
 pub(crate) use diff::{AUFS, OPAQUE, OPAQUE_NAME, WHITEOUT, is_whiteout};
 
 /// What this process may do.

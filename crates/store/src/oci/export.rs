@@ -22,23 +22,31 @@ fn failed(source: std::io::Error) -> Error {
     }
 }
 
+/// Writes an uncompressed ACI: the manifest and the files below `rootfs`, which nobody changes
+/// meanwhile. `owner` turns a user or group id on disk into the one in the image.
+///
+/// # Errors
+/// A file that cannot be read, an output that cannot be written.
+pub fn write_aci(
+    manifest: &[u8],
+    rootfs: &Path,
+    owner: &dyn Fn(u32) -> u32,
+    output: impl Write,
+) -> Result<()> {
+    let mut tar = tar::Builder::new(output);
+    append_file(&mut tar, "manifest", manifest)
+        .and_then(|()| append_tree(&mut tar, rootfs, Path::new("rootfs"), owner))
+        .and_then(|()| tar.into_inner()?.flush())
+        .map_err(failed)
+}
+
 impl Store {
     /// Writes an OCI image as an ACI: its layers put together, with the manifest that describes
     /// it. Only root can, since owners count.
     pub(crate) fn export_as_aci(&self, id: &Hash, output: impl Write) -> Result<()> {
         let manifest = self.manifest_bytes(id)?;
         let rendered = self.rendered_copy(id)?;
-        let mut tar = tar::Builder::new(output);
-        append_file(&mut tar, "manifest", &manifest)
-            .and_then(|()| {
-                append_tree(
-                    &mut tar,
-                    &rendered.path().join("rootfs"),
-                    Path::new("rootfs"),
-                )
-            })
-            .and_then(|()| tar.into_inner()?.flush())
-            .map_err(failed)
+        write_aci(&manifest, &rendered.path().join("rootfs"), &|id| id, output)
     }
 
     /// A copy of the whole image, to be read and thrown away.
@@ -103,7 +111,7 @@ impl Store {
         let layer = NewFile::create(&self.layout().temporary())?;
         let path = rendered.path().join("rootfs");
         let mut tar = tar::Builder::new(layer.file());
-        append_tree(&mut tar, &path, Path::new(""))
+        append_tree(&mut tar, &path, Path::new(""), &|id| id)
             .and_then(|()| tar.into_inner()?.flush())
             .map_err(Error::io("write", &path))?;
         let mut file = layer.file();

@@ -11,15 +11,16 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{lgetxattr, llistxattr};
 use rustix::io::Errno;
 
-/// Attributes that belong to a file and not to a machine.
-const WELCOME: [&str; 2] = ["user.", "security.capability"];
+use crate::extract::welcome;
 
 /// Adds a directory that nobody else changes, with all below it, under a prefix; sorted by name, so
-/// that the same directory gives the same bytes.
+/// that the same directory gives the same bytes. `owner` turns a user or group id on disk into the
+/// one to write.
 pub(crate) fn append_tree<W: Write>(
     tar: &mut tar::Builder<W>,
     root: &Path,
     prefix: &Path,
+    owner: &dyn Fn(u32) -> u32,
 ) -> io::Result<()> {
     let mut links: HashMap<(u64, u64), PathBuf> = HashMap::new();
     let mut waiting = vec![PathBuf::new()];
@@ -28,7 +29,7 @@ pub(crate) fn append_tree<W: Write>(
         let meta = full.symlink_metadata()?;
         let name = prefix.join(&path);
         if !name.as_os_str().is_empty() {
-            entry(tar, &full, &name, &meta, &mut links)?;
+            entry(tar, &full, &name, &meta, owner, &mut links)?;
         }
         if meta.is_dir() {
             let mut names: Vec<_> = fs::read_dir(&full)?
@@ -46,6 +47,7 @@ fn entry<W: Write>(
     full: &Path,
     name: &Path,
     meta: &Metadata,
+    owner: &dyn Fn(u32) -> u32,
     links: &mut HashMap<(u64, u64), PathBuf>,
 ) -> io::Result<()> {
     let kind = meta.file_type();
@@ -55,8 +57,8 @@ fn entry<W: Write>(
     }
     let mut header = tar::Header::new_gnu();
     header.set_mode(meta.mode() & 0o7777);
-    header.set_uid(u64::from(meta.uid()));
-    header.set_gid(u64::from(meta.gid()));
+    header.set_uid(u64::from(owner(meta.uid())));
+    header.set_gid(u64::from(owner(meta.gid())));
     header.set_mtime(u64::try_from(meta.mtime()).unwrap_or(0));
     header.set_size(0);
     if !meta.is_dir() && meta.nlink() > 1 {
@@ -67,7 +69,7 @@ fn entry<W: Write>(
         }
         links.insert(key, name.to_owned());
     }
-    attributes(tar, full)?;
+    extensions(tar, full, meta)?;
     if kind.is_symlink() {
         header.set_entry_type(tar::EntryType::Symlink);
         return tar.append_link(&mut header, name, fs::read_link(full)?);
@@ -90,8 +92,9 @@ fn entry<W: Write>(
     tar.append_data(&mut header, name, io::empty())
 }
 
-/// Extended attributes as pax records, for the entry that follows.
-fn attributes<W: Write>(tar: &mut tar::Builder<W>, path: &Path) -> io::Result<()> {
+/// Extended attributes, and what a header cannot say of the time, as pax records for the entry that
+/// follows.
+fn extensions<W: Write>(tar: &mut tar::Builder<W>, path: &Path, meta: &Metadata) -> io::Result<()> {
     let mut names = vec![0; 64 << 10];
     let length = match llistxattr(path, &mut names[..]) {
         Err(Errno::OPNOTSUPP) => 0,
@@ -99,14 +102,21 @@ fn attributes<W: Write>(tar: &mut tar::Builder<W>, path: &Path) -> io::Result<()
     };
     let mut records: Vec<(String, Vec<u8>)> = Vec::new();
     for name in names[..length].split(|b| *b == 0) {
-        let text = String::from_utf8_lossy(name);
-        if !WELCOME.iter().any(|w| text.starts_with(w)) {
+        if !welcome(name) {
             continue;
         }
         let mut value = vec![0; 64 << 10];
         let length = lgetxattr(path, OsStr::from_bytes(name), &mut value[..])?;
         value.truncate(length);
+        let text = String::from_utf8_lossy(name);
         records.push((format!("SCHILY.xattr.{text}"), value));
+    }
+    if meta.mtime_nsec() != 0 || meta.mtime() < 0 {
+        let time = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
+        let sign = if time < 0 { "-" } else { "" };
+        let (seconds, nanos) = (time.abs() / 1_000_000_000, time.abs() % 1_000_000_000);
+        let text = format!("{sign}{seconds}.{nanos:09}");
+        records.push(("mtime".to_owned(), text.into_bytes()));
     }
     records.sort_unstable();
     if records.is_empty() {

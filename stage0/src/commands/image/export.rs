@@ -1,13 +1,13 @@
 //! `rkt image export`.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::flags::{Values, switch, text, words};
 use crate::commands::Entry;
-use crate::failure::{Doing, Failure};
+use crate::failure::Failure;
 use crate::images::Images;
+use crate::output::file::{must_be_aci, write_whole};
 
 /// The entry in the table of commands.
 pub(super) const ENTRY: Entry = Entry {
@@ -41,11 +41,8 @@ pub(super) const ENTRY: Entry = Entry {
                 )));
             }
         };
-        if !oci && output.extension().is_none_or(|e| e != "aci") {
-            return Err(Failure::new(format!(
-                "extension must be .aci (given {:?})",
-                output.display()
-            )));
+        if !oci {
+            must_be_aci(output)?;
         }
         let images = Images::open(context);
         let id = images.lookup(name)?;
@@ -55,7 +52,6 @@ pub(super) const ENTRY: Entry = Entry {
     ..Entry::BASE
 };
 
-/// Writes the file under a temporary name first: at its place it is whole or not there.
 fn export(
     images: &Images,
     id: &store::ImageId,
@@ -64,43 +60,12 @@ fn export(
     overwrite: bool,
 ) -> Result<(), Failure> {
     let problem = || format!("cannot export image {id} to {}", output.display());
-    if !overwrite && output.symlink_metadata().is_ok() {
-        return Err(Failure::new(format!(
-            "output file {} exists, use --overwrite to replace it",
-            output.display()
-        )));
-    }
-    let temporary = temporary(output);
-    let write = |file: File| match oci {
+    write_whole(output, overwrite, problem, |file| match oci {
         true => {
             let name = images.store.info(id)?.version;
             let name = name.unwrap_or_else(|| "latest".to_owned());
             images.store.export_oci(id, &name, file)
         }
         false => images.store.export(id, file).map(drop),
-    };
-    let written = File::create_new(&temporary)
-        .doing_with(problem)
-        .and_then(|file| write(file).doing_with(problem))
-        .and_then(|()| place(&temporary, output, overwrite).doing_with(problem));
-    if written.is_err() {
-        // It may not even have been made.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written
-}
-
-fn temporary(output: &Path) -> PathBuf {
-    let name = output.file_name().unwrap_or_default().to_string_lossy();
-    output.with_file_name(format!(".{name}.{}", std::process::id()))
-}
-
-/// Puts the finished file where it belongs; what appeared there meanwhile is kept.
-fn place(temporary: &Path, output: &Path, overwrite: bool) -> std::io::Result<()> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    let flags = match overwrite {
-        true => RenameFlags::empty(),
-        false => RenameFlags::NOREPLACE,
-    };
-    Ok(renameat_with(CWD, temporary, CWD, output, flags)?)
+    })
 }
