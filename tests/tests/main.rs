@@ -39,6 +39,7 @@ mod registry;
 mod rendering;
 mod stages;
 mod start_errors;
+mod stats;
 mod trust;
 mod vm;
 mod volumes;

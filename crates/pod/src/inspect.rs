@@ -208,6 +208,16 @@ impl Pod {
         })
     }
 
+    /// The directories of the pod's cgroups; none while stage1 has not made them, or if it makes
+    /// none.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn cgroups(&self) -> Result<Vec<PathBuf>, Error> {
+        let text = self.dir.read_text(path::CGROUPS)?.unwrap_or_default();
+        Ok(text.lines().map(PathBuf::from).collect())
+    }
+
     /// The pod's networks; empty while stage1 has not written them, or with host networking.
     ///
     /// # Errors

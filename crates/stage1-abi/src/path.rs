@@ -35,6 +35,9 @@ pub const PID: &str = "pid";
 pub const PPID: &str = "ppid";
 /// The pod's cgroup, written before `pid` or `ppid`.
 pub const SUBCGROUP: &str = "subcgroup";
+/// The directories of the pod's cgroups, one a line, for garbage collection and statistics; apps'
+/// are below them. Of stage1 images that make cgroups themselves.
+pub const CGROUPS: &str = "cgroups";
 /// The options the pod was started with, as JSON.
 pub const RUNTIME_CONFIG: &str = "runtime-config";
 

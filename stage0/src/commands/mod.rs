@@ -25,6 +25,7 @@ mod run;
 mod run_flags;
 mod run_prepared;
 mod running;
+mod stats;
 mod status;
 mod stop;
 mod trust;
@@ -101,6 +102,7 @@ pub(crate) const ALL: &[Entry] = &[
     rm::ENTRY,
     run::ENTRY,
     run_prepared::ENTRY,
+    stats::ENTRY,
     status::ENTRY,
     stop::ENTRY,
     trust::ENTRY,

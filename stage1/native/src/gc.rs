@@ -4,13 +4,10 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use stage1_abi::GcArgs;
+use stage1_abi::{GcArgs, path};
 
 use crate::error::Error;
 use crate::network::{self, End};
-
-/// In the pod directory: the pod's cgroup directories, one a line.
-pub(crate) const CGROUPS: &str = "cgroups";
 
 /// Cleans up after the exited pod in the working directory.
 pub(crate) fn gc(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error> {
@@ -35,7 +32,7 @@ pub(crate) fn clean_up(uuid: &str, local_config: Option<&Path>, end: End<'_>) ->
 
 /// The pod's cgroup directories.
 pub(crate) fn cgroups() -> Vec<PathBuf> {
-    let text = std::fs::read_to_string(CGROUPS).unwrap_or_default();
+    let text = std::fs::read_to_string(path::CGROUPS).unwrap_or_default();
     text.lines().map(PathBuf::from).collect()
 }
 

@@ -169,7 +169,7 @@ fn make_cgroup(uuid: &str) -> Result<Option<PodCgroup>, Error> {
         .directories()
         .map(|d| format!("{}\n", d.display()))
         .collect();
-    write_file(gc::CGROUPS, &directories.concat())?;
+    write_file(path::CGROUPS, &directories.concat())?;
     write_file(path::SUBCGROUP, &location.path().to_string_lossy())?;
     Ok(Some(PodCgroup::create(&location)?))
 }

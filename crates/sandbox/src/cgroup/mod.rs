@@ -6,6 +6,7 @@
 mod devices;
 mod devices_bpf;
 mod hasten;
+mod usage;
 mod v1;
 mod v2;
 
@@ -17,6 +18,7 @@ use rustix::process::Pid;
 use crate::error::{Context, Error};
 
 pub use hasten::hasten_moves;
+pub use usage::{Usage, usage};
 
 /// Where all hierarchies are mounted, on every host that follows the conventions.
 const MOUNT: &str = "/sys/fs/cgroup";
