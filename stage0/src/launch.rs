@@ -146,7 +146,30 @@ pub(crate) fn finished(
     let directories: Vec<_> = std::iter::once(upper)
         .chain(trees.doing_with(problem)?)
         .collect();
-    let (_open, names) = short_names(&directories)?;
+    view(&directories).doing_with(problem)
+}
+
+/// An image's tree, read-only and attached nowhere.
+pub(crate) fn image(data_dir: &Path, tree: &str) -> Result<std::os::fd::OwnedFd, Failure> {
+    let problem = || format!("cannot read tree {tree:?}");
+    let directories = Store::open(data_dir).lower_directories(tree);
+    match directories.doing_with(problem)?.as_slice() {
+        [only] => {
+            let (mut open, _) = short_names(std::slice::from_ref(only))?;
+            open.pop().ok_or_else(|| Failure::new(problem()))
+        }
+        several => view(several).doing_with(problem),
+    }
+}
+
+/// The path by which this process reaches what a descriptor stands for.
+pub(crate) fn by_descriptor(fd: &std::os::fd::OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+}
+
+/// Directories laid over each other, the highest first, read-only and attached nowhere.
+fn view(directories: &[PathBuf]) -> Result<std::os::fd::OwnedFd, Failure> {
+    let (_open, names) = short_names(directories)?;
     let mut options = vec![("source", "overlay")];
     options.extend(names.iter().map(|name| ("lowerdir+", name.as_str())));
     match mounts::new("overlay", &options, Attr::RDONLY) {
@@ -158,7 +181,7 @@ pub(crate) fn finished(
         }
         other => other,
     }
-    .doing_with(problem)
+    .doing("cannot make a read-only overlay")
 }
 
 /// Directories held open, and names for them that stay short and need no escapes.

@@ -7,6 +7,7 @@
 mod cli;
 mod commands;
 mod context;
+mod copy_up;
 mod failure;
 mod images;
 mod launch;

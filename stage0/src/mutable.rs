@@ -13,6 +13,7 @@ use sandbox::clone::Namespaces;
 use stage1_abi::{AppArgs, annotation, path};
 
 use crate::context::Context;
+use crate::copy_up::{self, Files};
 use crate::failure::{Doing, Failure};
 use crate::images::{Images, Rendered};
 use crate::launch::{self, Layer, Overlay};
@@ -174,9 +175,20 @@ impl Changing<'_> {
         self.of.enter_mounts()?;
         let root = Path::new(path::STAGE1_ROOTFS).join(path::app_rootfs(name));
         make(&root)?;
-        match uses_overlay {
-            true => launch::mount(&self.of.context.data_dir, &overlay),
-            false => images.render_into(image, &root),
+        let data_dir = &self.of.context.data_dir;
+        let files = match uses_overlay {
+            true => {
+                launch::mount(data_dir, &overlay)?;
+                Files::Store(data_dir)
+            }
+            false => {
+                images.render_into(image, &root)?;
+                Files::Copy(root)
+            }
+        };
+        match self.manifest.app(name) {
+            Some(app) => copy_up::fill(dir, &self.manifest, app, image, &files, None),
+            None => Ok(()),
         }
     }
 
@@ -230,7 +242,7 @@ impl Changing<'_> {
         }
         let own = app.mounts.iter().filter_map(|m| m.app_volume.as_ref());
         let shared = Path::new(path::SHARED_VOLUMES);
-        trees.extend(own.map(|volume| shared.join(format!("{name}.{}", volume.name))));
+        trees.extend(own.map(|volume| shared.join(path::volume_key(name, true, &volume.name))));
         trees.push(Path::new(path::APPS_INFO).join(name));
         let dir = self.of.pod.dir();
         for tree in &trees {

@@ -8,6 +8,7 @@ use rustix::fs::{AtFlags, Gid, Mode, Uid};
 use stage1_abi::{PrivateUsers, path};
 
 use crate::context::Context;
+use crate::copy_up::{self, Files};
 use crate::failure::{Doing, Failure};
 use crate::images::{Images, Rendered};
 use crate::launch::{Layer, Overlay};
@@ -107,6 +108,20 @@ fn fill(
             }
         }
         false => copy(dir, images, made_of)?,
+    }
+    for (app, image) in made_of.manifest.apps.iter().zip(&made_of.images) {
+        let files = match made_of.overlay {
+            true => Files::Store(&context.data_dir),
+            false => Files::Copy(app_root(dir, &app.name)),
+        };
+        copy_up::fill(
+            dir,
+            &made_of.manifest,
+            app,
+            image,
+            &files,
+            made_of.private_users,
+        )?;
     }
     let written = written(made_of);
     status_files(dir, &written, &made_of.manifest).doing_with(problem)
@@ -210,6 +225,12 @@ fn copy(dir: &Dir, images: &Images, made_of: &Ingredients) -> Result<(), Failure
         images.render_into(image, &root.join(below))?;
     }
     Ok(())
+}
+
+/// Where an app's copied tree is.
+fn app_root(dir: &Dir, app: &str) -> PathBuf {
+    let root = dir.path().join(path::STAGE1_ROOTFS);
+    root.join(path::app_rootfs(app))
 }
 
 /// Makes a directory and those above it, below one that is there.

@@ -205,3 +205,100 @@ fn a_mount_target_behind_a_link_stays_in_the_root() {
     }
     rkt.assert_clean();
 }
+
+/// An image as Docker's are, or one like it, with files where a volume belongs. Its place is behind
+/// a symlink that would leave the image.
+fn with_files(docker: bool) -> e2e::Aci {
+    let image = fixtures::busybox()
+        .mount_point("volume-data", "/srv/data")
+        .dir("/real", 0o755)
+        .symlink("/srv", "/real")
+        .dir("/real/data", 0o1750)
+        .file("/real/data/seed", 0o640, "from the image\n")
+        .symlink("/real/data/link", "seed");
+    match docker {
+        true => image.annotation("appc.io/docker/repository", "library/thing"),
+        false => image,
+    }
+}
+
+const LOOK: [&str; 4] = [
+    "--exec=/bin/sh",
+    "--",
+    "-c",
+    "cat /srv/data/seed /srv/data/link; stat -c '%a %F' /srv/data; echo x > /srv/data/new && echo written",
+];
+
+#[test]
+fn dockers_implicit_volumes_begin_with_the_images_files() {
+    let rkt = Rkt::new();
+    let image = rkt.fetch(&with_files(true));
+    for flags in [&[][..], &["--no-overlay"]] {
+        let args = [&["run", "--net=none"], flags, &[&image], &LOOK].concat();
+        let output = rkt.run(&args).expect(0);
+        assert_eq!(
+            output.app_lines(),
+            [
+                "from the image",
+                "from the image",
+                "1750 directory",
+                "written"
+            ]
+        );
+    }
+    // What the user put there counts alone.
+    let given = "--volume=volume-data,kind=empty";
+    let args = [&["run", "--net=none", given, &image], &LOOK[..]].concat();
+    let output = rkt.run(&args).expect(0);
+    assert!(output.all().contains("can't open"), "{}", output.all());
+    // The image itself was not written to.
+    let args = [&["run", "--net=none", &image], &LOOK[..3]].concat();
+    let output = rkt.run(&[&args[..], &["ls /srv/data"]].concat()).expect(0);
+    assert_eq!(output.app_lines(), ["link", "seed"]);
+    rkt.assert_clean();
+}
+
+#[test]
+fn other_images_implicit_volumes_are_empty() {
+    let rkt = Rkt::new();
+    let image = rkt.fetch(&with_files(false));
+    let args = [
+        "run",
+        "--net=none",
+        &image,
+        "--exec=/bin/ls",
+        "--",
+        "/srv/data",
+    ];
+    let output = rkt.run(&args).expect(0);
+    assert_eq!(output.stdout, "");
+    rkt.assert_clean();
+}
+
+#[test]
+fn apps_added_later_get_their_volumes_files_too() {
+    let rkt = Rkt::new();
+    let image = rkt.fetch(&with_files(true));
+    let (_pod, uuid) = rkt.start_sandbox(&["--net=none"]);
+    let script = "cat /srv/data/seed > /srv/data/copy; exec sleep 1000";
+    let args = [
+        "app",
+        "add",
+        &uuid,
+        &image,
+        "--name=late",
+        "--exec=/bin/sh",
+        "--",
+        "-c",
+        script,
+    ];
+    rkt.ok(&args);
+    rkt.ok(&["app", "start", "--app=late", &uuid]);
+    let read = ["enter", "--app=late", &uuid, "/bin/cat", "/srv/data/copy"];
+    e2e::until(std::time::Duration::from_secs(10), "the copy", || {
+        rkt.run(&read).stdout.contains("from the image")
+    });
+    rkt.ok(&["stop", "--force", &uuid]);
+    rkt.await_state(&uuid, "exited");
+    rkt.assert_clean();
+}

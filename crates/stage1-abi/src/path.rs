@@ -38,6 +38,15 @@ pub const SUBCGROUP: &str = "subcgroup";
 /// The directories of the pod's cgroups, one a line, for garbage collection and statistics; apps'
 /// are below them. Of stage1 images that make cgroups themselves.
 pub const CGROUPS: &str = "cgroups";
+/// The name of an empty volume's directory in [`SHARED_VOLUMES`]: an app's own volume is not taken
+/// for the pod's of the same name.
+pub fn volume_key(app: &str, own: bool, volume: &str) -> String {
+    match own {
+        true => format!("{app}.{volume}"),
+        false => volume.to_owned(),
+    }
+}
+
 /// The options the pod was started with, as JSON.
 pub const RUNTIME_CONFIG: &str = "runtime-config";
 

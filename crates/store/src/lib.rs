@@ -21,6 +21,7 @@
 
 mod blob;
 mod compress;
+mod copy;
 mod digest;
 mod error;
 mod extract;
@@ -44,6 +45,7 @@ use std::path::Path;
 /// An image is named by its digest.
 pub use appc::Hash as ImageId;
 pub use compress::Compression;
+pub use copy::copy_tree;
 pub use digest::{sha256_bytes as sha256, sha256_of};
 pub use error::{Error, Result};
 pub use gc::{GcOptions, GcReport};

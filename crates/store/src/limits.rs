@@ -20,6 +20,18 @@ pub struct Limits {
 impl Limits {
     /// Archives of up to this many bytes may be as compressible as they like.
     pub const RATIO_FROM: u64 = 1 << 30;
+    /// No bounds but those of the kernel: for what was accepted once and is not refused for its
+    /// size any more.
+    pub(crate) fn none() -> Self {
+        Limits {
+            bytes: u64::MAX,
+            ratio: u64::MAX,
+            entries: u64::MAX,
+            file_bytes: u64::MAX,
+            depth: usize::MAX,
+        }
+    }
+
     /// The longest path, as the kernel has it.
     pub(crate) const PATH: usize = 4095;
     /// The longest name, as the kernel has it.

@@ -1,7 +1,6 @@
 //! `rkt export`.
 
-use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use pod::Pod;
@@ -86,7 +85,7 @@ fn export(
             app: Some(app.to_owned()),
         };
         view = launch::finished(&context.data_dir, pod.dir().path(), &overlay)?;
-        PathBuf::from(format!("/proc/self/fd/{}", view.as_raw_fd()))
+        launch::by_descriptor(&view)
     } else {
         let root = pod.dir().path().join(path::STAGE1_ROOTFS);
         root.join(path::app_rootfs(app))

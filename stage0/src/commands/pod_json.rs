@@ -188,10 +188,7 @@ fn mounts(pod: &Pod, manifest: &appc::PodManifest, app: &appc::RuntimeApp) -> Ve
         let source = volume.source.clone();
         let host = source.unwrap_or_else(|| {
             let shared = pod.dir().path().join(stage1_abi::path::SHARED_VOLUMES);
-            let name = match own {
-                true => format!("{}.{}", app.name, volume.name),
-                false => volume.name.to_string(),
-            };
+            let name = stage1_abi::path::volume_key(&app.name, own, &volume.name);
             shared.join(name).display().to_string()
         });
         all.push(MountJson {

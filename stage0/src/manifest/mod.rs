@@ -8,4 +8,4 @@ mod pod;
 pub(crate) use app::{AppRequest, MergedImage};
 pub(crate) use env::read_env_file;
 pub(crate) use isolators::IsolatorFlags;
-pub(crate) use pod::{PodRequest, add, adopt, generate};
+pub(crate) use pod::{PodRequest, add, adopt, generate, implicit_volume};

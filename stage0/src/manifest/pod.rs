@@ -121,8 +121,7 @@ fn fulfil(
             "warning: no volume specified for mount point {:?}, implicitly creating an \"empty\" volume. This volume will be removed when the pod is garbage-collected.",
             point.name.as_str()
         ));
-        let name = AcName::sanitize(&format!("{}-{}", app.name, point.name))
-            .doing("cannot name an implicit volume")?;
+        let name = implicit_volume(&app.name, &point.name)?;
         let mut volume = Volume::empty(name.clone());
         volume.read_only = point.read_only;
         implicit.push(volume);
@@ -130,6 +129,11 @@ fn fulfil(
     }
     app.mounts.extend(added);
     Ok(())
+}
+
+/// The name of the volume that a mount point gets when it is given none.
+pub(crate) fn implicit_volume(app: &AcName, point: &AcName) -> Result<AcName, Failure> {
+    AcName::sanitize(&format!("{app}-{point}")).doing("cannot name an implicit volume")
 }
 
 /// Every exposed port must be one that an app declares.

@@ -32,10 +32,7 @@ pub(crate) fn of_app(
         let point = app.mount_points.iter().find(|p| p.path == mount.path);
         let read_only = volume.read_only || point.is_some_and(|p| p.read_only);
         // A volume of this app alone must not be taken for the pod's of the same name.
-        let key = match &mount.app_volume {
-            Some(_) => format!("{name}.{}", volume.name),
-            None => volume.name.to_string(),
-        };
+        let key = path::volume_key(name, mount.app_volume.is_some(), &volume.name);
         mounts.push(mount_plan(volume, &key, &mount.path, read_only, volumes)?);
     }
     for point in &app.mount_points {
@@ -104,10 +101,14 @@ fn mount_plan(
     })
 }
 
-/// Makes the directory of an empty volume, which lives as long as the pod.
+/// Makes the directory of an empty volume, which lives as long as the pod. One that is there was
+/// filled by stage0, or is another app's too.
 fn empty_volume(volume: &Volume, key: &str) -> Result<PathBuf, Error> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
     let directory = Path::new(path::SHARED_VOLUMES).join(key);
+    if directory.is_dir() {
+        return Ok(directory);
+    }
     let make = || {
         std::fs::DirBuilder::new()
             .recursive(true)

@@ -55,6 +55,19 @@ pub(crate) fn write<R: BufRead>(
     Ok(())
 }
 
+/// Writes the entries of an archive that takes nothing away.
+pub(crate) fn write_plain<R: BufRead>(
+    archive: &mut Archive<'_, R>,
+    extractor: &mut Extractor,
+) -> Result<()> {
+    while let Some(entry) = archive.next()? {
+        let path = place(&entry.name, extractor.limits())?;
+        let link = link_target(&entry, extractor.limits())?;
+        extractor.write(archive, &entry, &path, link.as_deref())?;
+    }
+    Ok(())
+}
+
 /// Looks at the entries of a layer without writing anything.
 pub(crate) fn check<R: BufRead>(archive: &mut Archive<'_, R>, limits: &Limits) -> Result<()> {
     while let Some(entry) = archive.next()? {

@@ -15,14 +15,7 @@ use crate::{Error, Limits, Result, Store};
 impl Store {
     /// Writes the layers, the lowest first, and checks that each is still what was published.
     pub(crate) fn write_merged(&self, parts: &Parts, root: OwnedFd) -> Result<Digests> {
-        // What was accepted at import is not refused for its size any more.
-        let limits = Limits {
-            bytes: u64::MAX,
-            ratio: u64::MAX,
-            entries: u64::MAX,
-            file_bytes: u64::MAX,
-            depth: usize::MAX,
-        };
+        let limits = Limits::none();
         let mut extractor = Extractor::new(root, &limits);
         for (number, layer) in parts.layers.iter().enumerate() {
             // What a layer takes away is taken away before anything of its own is there, wherever

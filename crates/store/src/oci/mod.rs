@@ -31,6 +31,7 @@ use crate::digest::Sha256;
 use crate::layout::Layout;
 use crate::{Error, ImageKind, Result, Store};
 
+pub(crate) use entries::write_plain;
 pub use export::write_aci;
 pub use layer::{BlobSource, Opened, check_layer};
 pub use pull::Puller;

@@ -22,7 +22,7 @@ use crate::temporary::NewDirectory;
 use crate::{Error, ImageKind, Result, Store};
 
 pub use overlay::overlay_supported;
-pub(crate) use render::{Building, new_root};
+pub(crate) use render::{Building, new_root, open_root};
 
 /// A rendered image.
 #[derive(Debug, Clone, PartialEq, Eq)]

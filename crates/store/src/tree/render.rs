@@ -68,7 +68,8 @@ pub(crate) fn new_root(path: &Path) -> Result<OwnedFd> {
     open_root(path)
 }
 
-fn open_root(path: &Path) -> Result<OwnedFd> {
+/// Opens the top of a tree that is there.
+pub(crate) fn open_root(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(Error::io("open", path))
 }
@@ -76,14 +77,7 @@ fn open_root(path: &Path) -> Result<OwnedFd> {
 impl Store {
     /// Writes layers, the lowest first, and checks that each blob still has its digest.
     pub(crate) fn write_layers(&self, layers: &[Layer], root: OwnedFd) -> Result<Digests> {
-        // What was accepted at import is not refused for its size any more.
-        let limits = Limits {
-            bytes: u64::MAX,
-            entries: u64::MAX,
-            file_bytes: u64::MAX,
-            depth: usize::MAX,
-            ..Limits::default()
-        };
+        let limits = Limits::none();
         // The directories of all layers get their attributes at the very end, so that one
         // extractor sees every layer.
         let mut extractor = Extractor::new(root, &limits);
