@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid
 use sandbox::Context;
 use sandbox::clone::{Child, Cloned, Namespaces, clone};
 use sandbox::signals::{self, SignalFd};
-use stage1_abi::{EnterArgs, path};
+use stage1_abi::{EnterArgs, InsecureOptions, path};
 use supervisor::terminal::{Mode, Relay, Relayed};
 use supervisor::{AppPlan, Identity, KILLED_BY_SIGNAL, StreamModes, Users, environment, launch};
 
@@ -27,7 +27,9 @@ pub(crate) fn enter(args: impl IntoIterator<Item = OsString>) -> Result<u8, Erro
     let pid = app_process(args.pid, &plan.name)?;
     let pidfd =
         pidfd_open(pid, PidfdFlags::empty()).context("open process", pid.as_raw_nonzero())?;
-    sandbox::cgroup::join_those_of(pid)?;
+    if !args.privileged {
+        sandbox::cgroup::join_those_of(pid)?;
+    }
     sandbox::clone::enter(
         pidfd.as_fd(),
         Namespaces::all().difference(Namespaces::USER),
@@ -62,8 +64,13 @@ fn plan(args: &EnterArgs) -> Result<AppPlan, Error> {
     let runtime = pod
         .app(&args.app)
         .ok_or_else(|| Error::Enter(format!("there is no app {:?} in the pod", args.app)))?;
-    let app: App = manifest::app_of(runtime)?;
-    let isolation = isolators::of_app(&args.app, &app, runtime_config::read("")?.insecure)?;
+    let mut app: App = manifest::app_of(runtime)?;
+    let mut insecure = runtime_config::read("")?.insecure;
+    if args.privileged {
+        insecure = ALL_INSECURE;
+        app = as_root(app);
+    }
+    let isolation = isolators::of_app(&args.app, &app, insecure)?;
     let text = |arg: &OsString| arg.clone().into_string();
     let command: Result<Vec<String>, _> = args.command.iter().map(text).collect();
     let exec = command.map_err(|arg| Error::Enter(format!("argument {arg:?} is not UTF-8")))?;
@@ -87,6 +94,24 @@ fn plan(args: &EnterArgs) -> Result<AppPlan, Error> {
         security: isolation.security,
         cgroup: None,
     })
+}
+
+/// No restriction at all.
+const ALL_INSECURE: InsecureOptions = InsecureOptions {
+    disable_capabilities: true,
+    disable_paths: true,
+    disable_seccomp: true,
+};
+
+/// The app as the original entered it: as root, with nothing of its own but its files.
+fn as_root(mut app: App) -> App {
+    app.user = "0".into();
+    app.group = "0".into();
+    app.supplementary_gids.clear();
+    app.isolators = Default::default();
+    app.environment = Default::default();
+    app.working_directory = None;
+    app
 }
 
 /// The host's pid of the app's main process: the child of the supervisor that has, inside the

@@ -11,6 +11,9 @@ pub struct EnterArgs {
     pub pid: u32,
     /// The app to enter; empty is the pod itself.
     pub app: String,
+    /// As root with every privilege, instead of as the app: given to stage1 images only where it was
+    /// asked for, since the documented interface does not have it.
+    pub privileged: bool,
     /// Command and its arguments.
     pub command: Vec<OsString>,
 }
@@ -21,6 +24,9 @@ impl EnterArgs {
         let mut args = Args::default();
         args.value("--pid", Some(&self.pid.to_string()));
         args.value("--appname", Some(&self.app));
+        if self.privileged {
+            args.0.push("--privileged".into());
+        }
         args.0.push("--".into());
         args.0.extend(self.command.iter().cloned());
         args.0
@@ -32,7 +38,7 @@ impl EnterArgs {
     /// An option outside the interface, a malformed value, a missing pid or command.
     pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, ArgsError> {
         let mut args = args.into_iter();
-        let (mut pid, mut app) = (None, String::new());
+        let (mut pid, mut app, mut privileged) = (None, String::new(), false);
         for arg in args.by_ref() {
             if arg == "--" {
                 break;
@@ -44,6 +50,7 @@ impl EnterArgs {
                     pid = Some(option.parsed("--pid", &text)?);
                 }
                 b"--appname" => app = option.text("--appname")?,
+                b"--privileged" => privileged = true,
                 b"--debug" => {}
                 _ => return Err(ArgsError::Unknown(arg)),
             }
@@ -55,6 +62,7 @@ impl EnterArgs {
         Ok(Self {
             pid: pid.ok_or(ArgsError::Missing("--pid"))?,
             app,
+            privileged,
             command,
         })
     }

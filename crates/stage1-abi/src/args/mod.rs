@@ -153,6 +153,7 @@ mod tests {
         assert_eq!(RunArgs::parse(run.to_args(INTERFACE)).unwrap(), run);
         let enter = EnterArgs {
             pid: 7,
+            privileged: true,
             app: "web".into(),
             command: vec!["ls".into(), "--pid=3".into()],
         };
