@@ -1,9 +1,9 @@
 //! An engine of one test: the built `rkt` with directories that nobody else uses.
 
-use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -22,7 +22,7 @@ pub struct Rkt {
     program: PathBuf,
     dir: TempDir,
     /// Pods seen so far: what is looked for in [`Rkt::assert_clean`].
-    seen: RefCell<Vec<String>>,
+    seen: Mutex<Vec<String>>,
 }
 
 impl Rkt {
@@ -40,7 +40,7 @@ impl Rkt {
         Self {
             program,
             dir,
-            seen: RefCell::default(),
+            seen: Mutex::default(),
         }
     }
 
@@ -145,7 +145,9 @@ impl Rkt {
         args: &[&str],
         start: impl FnOnce(&[&str]) -> Running,
     ) -> (Running, String) {
-        let file = self.dir.join(&format!("uuid-{}", self.seen.borrow().len()));
+        let file = self
+            .dir
+            .join(&format!("uuid-{}", self.seen.lock().unwrap().len()));
         let _ = fs::remove_file(&file);
         let save = format!("--uuid-file-save={}", file.display());
         let mut running = start(&[command, &[&save], args].concat());
@@ -163,7 +165,7 @@ impl Rkt {
             uuid
         });
         let uuid = uuid.trim().to_owned();
-        self.seen.borrow_mut().push(uuid.clone());
+        self.seen.lock().unwrap().push(uuid.clone());
         self.run(&["status", "--wait-ready=60s", &uuid]).expect(0);
         (running, uuid)
     }
@@ -296,7 +298,7 @@ impl Rkt {
     pub fn assert_clean(&self) {
         self.gc();
         assert_eq!(self.pods(), Vec::<String>::new(), "pods left after gc");
-        let seen = self.seen.borrow().clone();
+        let seen = self.seen.lock().unwrap().clone();
         let end = std::time::Instant::now() + Duration::from_secs(5);
         // A process that was killed may take a moment to go.
         loop {
@@ -315,7 +317,7 @@ impl Rkt {
     }
 
     fn remember(&self) {
-        let mut seen = self.seen.borrow_mut();
+        let mut seen = self.seen.lock().unwrap();
         for pod in self.pods() {
             if !seen.contains(&pod) {
                 seen.push(pod);

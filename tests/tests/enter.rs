@@ -55,7 +55,15 @@ fn the_command_is_what_the_app_is() {
             assert_eq!(entered[key], app[key], "{key}");
         }
         for key in [
-            "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "Seccomp",
+            "Uid",
+            "Gid",
+            "Groups",
+            "CapInh",
+            "CapPrm",
+            "CapEff",
+            "CapBnd",
+            "CapAmb",
+            "Seccomp",
             "NoNewPrivs",
         ] {
             assert_eq!(entered["status"][key], app["status"][key], "{key}");

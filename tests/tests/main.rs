@@ -35,6 +35,7 @@ mod network_ports;
 mod network_show;
 mod oci;
 mod output;
+mod races;
 mod real;
 mod registry;
 mod rendering;
