@@ -24,6 +24,7 @@ mod lifecycle;
 mod limits;
 mod list_status;
 mod logs;
+mod mistakes;
 mod mutable;
 mod names;
 mod network;

@@ -337,3 +337,31 @@ fn mistakes_are_refused() {
         .refused(&["immutable", "sandbox"]);
     on(&rkt, "stop", &fixed, "busybox").refused(&["immutable"]);
 }
+
+#[test]
+fn flags_of_an_app_follow_its_image() {
+    let rkt = Rkt::new();
+    let image = rkt.fetch(&fixtures::busybox());
+    let (running, uuid) = rkt.start_sandbox(&["--net=none"]);
+    rkt.run(&["app", "add", &uuid, "--name=early", &image])
+        .refused(&["--name must follow an image"]);
+    rkt.run(&["app", "add", &uuid, "--", "x", "---", &image])
+        .refused(&["-- must follow an image"]);
+    rkt.run(&["app", "add", &uuid]).refused(&["one image"]);
+    rkt.run(&["app", "add", &uuid, &image, &image])
+        .refused(&["one image"]);
+    for bad in [
+        "--name=Not_A_Name",
+        "--mnt-volume=name=x",
+        "--memory=much",
+        "--environment=novalue",
+    ] {
+        let flag = bad.split('=').next().unwrap();
+        rkt.run(&["app", "add", &uuid, &image, bad])
+            .refused(&[flag]);
+    }
+    assert_eq!(rkt.ok(&["app", "list", "--no-legend", &uuid]), "");
+    rkt.ok(&["stop", "--force", &uuid]);
+    running.finish();
+    rkt.assert_clean();
+}

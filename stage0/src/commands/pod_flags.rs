@@ -136,14 +136,20 @@ pub(super) type Placed<'a> = (usize, &'a str, &'a str);
 
 /// Reads what the command line says about the pod and its apps.
 pub(super) fn read(matches: &ArgMatches, groups: &Groups) -> Result<PodRequest, Failure> {
-    let mut request = read_apps(matches, groups)?;
+    let mut request = read_apps(matches, groups, 0)?;
     read_pod(matches, &mut request)?;
     Ok(request)
 }
 
-/// Reads what the command line says about single apps.
-pub(super) fn read_apps(matches: &ArgMatches, groups: &Groups) -> Result<PodRequest, Failure> {
-    let images = placed(matches, "image");
+/// Reads what the command line says about single apps. `before` is how many words come before the
+/// first image.
+pub(super) fn read_apps(
+    matches: &ArgMatches,
+    groups: &Groups,
+    before: usize,
+) -> Result<PodRequest, Failure> {
+    let mut images = placed(matches, "image");
+    images.drain(..before.min(images.len()));
     let mut request = PodRequest::default();
     for (_, _, image) in &images {
         request.apps.push(AppRequest {

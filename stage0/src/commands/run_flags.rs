@@ -116,7 +116,7 @@ fn check_hostname(name: &str) -> Result<(), Failure> {
     match fine {
         true => Ok(()),
         false => Err(Failure::new(format!(
-            "invalid value {name:?} for --hostname"
+            "invalid value {name:?} for --hostname: it must have at most 64 bytes, no spaces and no slash"
         ))),
     }
 }

@@ -34,16 +34,18 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn add(context: &Context, matches: &ArgMatches) -> Outcome {
-    let mut request = pod_flags::read_apps(matches, &context.groups)?;
-    let [uuid, app] = request.apps.as_mut_slice() else {
+    let mut request = pod_flags::read_apps(matches, &context.groups, 1)?;
+    let words = matches.strings("image");
+    let (Some(uuid), [app]) = (words.first(), request.apps.as_mut_slice()) else {
         return Err(Failure::new("must provide the pod UUID and one image"));
     };
+    app.mounts.append(&mut request.mounts);
     for given in matches.strings("mnt-volume") {
         let mount = Mount::parse_with_volume(&given).doing("invalid value for --mnt-volume")?;
         app.mounts.push(mount);
     }
     let pods = context.pods()?;
-    let pod = running::find(context, &pods, &uuid.image)?;
+    let pod = running::find(context, &pods, uuid)?;
     let pid = running::pid(&pod)?;
     let pod = MutablePod::new(context, pod, pid)?;
     let images = Images::open(context);
