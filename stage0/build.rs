@@ -49,6 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "crates/net",
         "crates/sandbox",
         "crates/stage1-abi",
+        "crates/systemd",
         "Cargo.lock",
         "Cargo.toml",
     ] {

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::aci::{Aci, Compression};
 use crate::dir::TempDir;
 use crate::fixtures::{self, Guest};
 
@@ -38,14 +39,16 @@ impl Machine {
         for program in ["rkt", "probe"] {
             machine.give(&fixtures::program(program), program);
         }
-        for (image, name) in [
-            (fixtures::busybox(), "busybox.aci"),
-            (fixtures::probe(), "probe.aci"),
-        ] {
-            let path = machine.share.join(name);
-            image.write(&path, crate::aci::Compression::None).unwrap();
-        }
+        machine.give_image(&fixtures::busybox(), "busybox.aci");
+        machine.give_image(&fixtures::probe(), "probe.aci");
         machine
+    }
+
+    /// Puts an image into `/share`.
+    pub fn give_image(&self, image: &Aci, name: &str) {
+        image
+            .write(&self.share.join(name), Compression::None)
+            .unwrap();
     }
 
     /// Puts a file into `/share`.

@@ -1,9 +1,10 @@
 //! Pods on a host with systemd and with control groups of version 2 that have controllers.
 
-use e2e::Machine;
+use e2e::{Machine, fixtures};
 
 /// What every script begins with.
 const PRELUDE: &str = "
+mkdir -p /var/log/journal
 export PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
 cp /share/rkt /tmp/rkt
 rkt() { /tmp/rkt --dir=/tmp/data --insecure-options=image \"$@\"; }
@@ -29,4 +30,46 @@ fn limits_hold_on_version_2() {
     report.expect("namespace", &["0::/\n"]);
     report.expect("devices", &["not permitted", "open"]);
     report.expect("left", &["pods 0", "cgroups 0"]);
+}
+
+#[test]
+fn systemd_supervises_pods() {
+    let machine = Machine::new();
+    let notifying = fixtures::busybox()
+        .copy(&fixtures::program("probe"), "/probe", 0o755)
+        .annotation("appc.io/executor/supports-systemd-notify", "true");
+    machine.give_image(&notifying, "notify.aci");
+    let script = format!("{PRELUDE}{}", include_str!("vm_systemd.sh"));
+    let report = machine.run(&script);
+    report.expect("status", &["status 7"]);
+    report.expect(
+        "service",
+        &[
+            "active",
+            "/machine.slice/pod.service/",
+            "rkt-",
+            "container rkt",
+        ],
+    );
+    report.expect(
+        "journal",
+        &[
+            "by machine: hello from the pod",
+            "merged: hello from the pod",
+        ],
+    );
+    report.expect(
+        "stopped",
+        &["inactive", "machines 0", "state=exited", "app-busybox=0"],
+    );
+    report.expect("finished", &["merged: hello from the pod"]);
+    let journal = [report.under("journal"), report.under("finished")].concat();
+    assert!(!journal.contains("error"), "{journal}");
+    report.expect(
+        "command line",
+        &["/machine.slice/machine-rkt\\x2d", ".scope/machine-rkt-"],
+    );
+    report.expect("notify", &["before activating", "after active", "ready"]);
+    report.expect("failure", &["failed", "exit-code"]);
+    report.expect("left", &["pods 0", "links 0", "machines 0", "scopes 0"]);
 }

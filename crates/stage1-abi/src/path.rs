@@ -47,6 +47,14 @@ pub fn volume_key(app: &str, own: bool, volume: &str) -> String {
     }
 }
 
+/// Below the stage1 root file system, the socket on which an app tells that it is ready.
+pub fn notify(app: &str) -> PathBuf {
+    PathBuf::from(format!("rkt/notify/{app}"))
+}
+
+/// Where the app finds that socket.
+pub const NOTIFY_IN_APP: &str = "/run/systemd/notify";
+
 /// The options the pod was started with, as JSON.
 pub const RUNTIME_CONFIG: &str = "runtime-config";
 

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use appc::{
-    AcName, Annotation, App, EnvironmentVariable, Hash, ImageManifest, Mount, RuntimeApp,
-    RuntimeImage,
+    AcIdentifier, AcName, Annotation, App, EnvironmentVariable, Hash, ImageManifest, Mount,
+    RuntimeApp, RuntimeImage,
 };
+
+use stage1_abi::annotation;
 
 use super::env::PodEnv;
 use super::isolators::IsolatorFlags;
@@ -78,6 +80,7 @@ impl AppRequest {
         runtime.image.name = Some(manifest.name.clone());
         runtime.image.labels = manifest.labels.clone();
         runtime.app = Some(app);
+        inherit_annotations(&mut runtime, manifest);
         runtime.read_only_rootfs = self.readonly_rootfs;
         runtime.mounts = merge_mounts(mounts, &self.mounts);
         for annotation in &self.annotations {
@@ -122,6 +125,16 @@ impl AppRequest {
                 )
             }),
         }
+    }
+}
+
+/// What stage1 must know of the image's annotations; the pod manifest's own word counts.
+pub(super) fn inherit_annotations(runtime: &mut RuntimeApp, image: &ImageManifest) {
+    let name = annotation::SUPPORTS_NOTIFY;
+    if let (Some(value), None) = (image.annotations.get(name), runtime.annotations.get(name))
+        && let Ok(name) = AcIdentifier::parse(name)
+    {
+        runtime.annotations.set(name, value.to_owned());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use appc::{AcName, ExposedPort, Mount, PodManifest, RuntimeApp, Volume};
 
-use super::app::{AppRequest, MergedImage};
+use super::app::{AppRequest, MergedImage, inherit_annotations};
 use super::env::PodEnv;
 use crate::failure::{Doing, Failure};
 use crate::output;
@@ -67,6 +67,7 @@ pub(crate) fn adopt(
 ) -> Result<PodManifest, Failure> {
     for (app, image) in manifest.apps.iter_mut().zip(images) {
         app.image.id = image.id.clone();
+        inherit_annotations(app, &image.manifest);
         if app.app.is_none() {
             app.app.clone_from(&image.manifest.app);
         }

@@ -90,6 +90,7 @@ fn plan(args: &EnterArgs) -> Result<AppPlan, Error> {
         pre_start: None,
         post_stop: None,
         streams: StreamModes::INTERACTIVE,
+        notify: false,
         operations: Vec::new(),
         security: isolation.security,
         cgroup: None,

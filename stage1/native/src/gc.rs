@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use stage1_abi::{GcArgs, path};
 
 use crate::error::Error;
+use crate::host;
 use crate::network::{self, End};
 
 /// Cleans up after the exited pod in the working directory.
 pub(crate) fn gc(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error> {
     let args = GcArgs::parse(args)?;
+    host::unlink_journal(&args.uuid);
     Ok(
         match clean_up(&args.uuid, args.local_config.as_deref(), End::LongAgo) {
             true => 0,

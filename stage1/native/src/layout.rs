@@ -51,6 +51,8 @@ pub(crate) struct Wishes<'a> {
     pub(crate) root_read_only: bool,
     /// The pod has a network stack of its own, whose settings are the apps' to change.
     pub(crate) own_network: bool,
+    /// The app says itself when it is ready.
+    pub(crate) notify: bool,
 }
 
 /// The operations, in the order they must happen.
@@ -81,6 +83,14 @@ pub(crate) fn operations(wishes: Wishes<'_>) -> Vec<Operation> {
         read_only: true,
         recursive: false,
     }));
+    if wishes.notify {
+        list.push(Operation::BindFromStage1 {
+            source: Path::new("/").join(path::notify(wishes.app)),
+            target: path::NOTIFY_IN_APP.into(),
+            if_there: false,
+            read_only: false,
+        });
+    }
     list.retain(|operation| !matches!(operation, Operation::Proc if covered("/proc")));
     let (resolv_conf, over_volume) = (resolv_conf(wishes.args), covered(RESOLV_CONF));
     if !over_volume {
@@ -178,6 +188,7 @@ mod tests {
                 .into(),
             root_read_only: true,
             own_network: true,
+            notify: false,
         }
     }
 

@@ -8,6 +8,7 @@ mod attach;
 mod enter;
 mod error;
 mod gc;
+mod host;
 mod isolators;
 mod layout;
 mod manifest;

@@ -68,6 +68,7 @@ impl Pod<'_> {
         let app = manifest::app_of(runtime)?;
         let isolation = isolators::of_app(name, &app, self.args.insecure)?;
         let mounts = mounts::of_app(self.manifest, runtime, &app, volumes)?;
+        let notify = runtime.annotations.get(annotation::SUPPORTS_NOTIFY) == Some("true");
         let operations = layout::operations(Wishes {
             app: name,
             args: self.args,
@@ -75,14 +76,20 @@ impl Pod<'_> {
             mounts,
             root_read_only: runtime.read_only_rootfs,
             own_network: self.own_network,
+            notify,
         });
+        let mut variables = environment(&app);
+        if notify {
+            variables.push(("NOTIFY_SOCKET".into(), path::NOTIFY_IN_APP.into()));
+        }
         let cgroup = cgroup_for(name, &isolation.limits)?;
         let handler = |event| app.event_handler(event).map(|h| h.exec.clone());
         Ok(AppPlan {
             name: name.to_owned(),
             pre_start: handler(EventName::PreStart),
             post_stop: handler(EventName::PostStop),
-            environment: environment(&app),
+            environment: variables,
+            notify,
             working_directory: PathBuf::from(app.working_directory()),
             streams: self.streams(runtime)?,
             user: app.user,
@@ -160,11 +167,12 @@ fn log(uuid: &str) -> LogPlan {
     LogPlan {
         machine_id: id(uuid),
         boot_id: id(&boot),
+        expected: systemd::booted(),
     }
 }
 
 /// The bytes of a UUID; other text is the zero one.
-fn id(text: &str) -> [u8; 16] {
+pub(crate) fn id(text: &str) -> [u8; 16] {
     let digits: Vec<u8> = text
         .chars()
         .filter_map(|c| c.to_digit(16).map(|d| d as u8))

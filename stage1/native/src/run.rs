@@ -20,6 +20,7 @@ use supervisor::terminal::Mode;
 use supervisor::{KILLED_BY_SIGNAL, Links, PodPlan, StreamMode};
 
 use crate::error::Error;
+use crate::host::{self, Telling};
 use crate::network::{End, Network};
 use crate::{FAILURE, gc, manifest, network, plan, runtime_config};
 
@@ -46,12 +47,15 @@ struct Running {
     _mode: Option<Mode>,
     /// The pod's ports on the host, and its leases of DHCP servers.
     networks: Option<PodNetworks>,
+    /// Where the pod's readiness is told.
+    telling: Option<Telling>,
 }
 
 /// Starts the pod. Its network namespace is left in `held`, for the tear-down.
 fn start(args: &RunArgs, held: &mut Option<OwnedFd>) -> Result<Running, Error> {
     let pod = manifest::pod()?;
     let network = Network::plan(args, &pod)?;
+    host::enter_scope(&args.uuid);
     let cgroup = make_cgroup(&args.uuid)?;
     runtime_config::write(args)?;
     let planned = plan::Pod {
@@ -88,16 +92,22 @@ fn start(args: &RunArgs, held: &mut Option<OwnedFd>) -> Result<Running, Error> {
         false => None,
     };
     let (go_read, go) = pipe_with(PipeFlags::CLOEXEC).context("make", "a pipe")?;
+    let (telling, ready) = Telling::new()?.unzip();
     let links = Links {
         go: go_read,
+        ready,
         watch_input: mode.is_some() && !interactive,
     };
     let into = cgroup.as_ref().and_then(PodCgroup::supervisor);
     let supervisor = clone_supervisor(args, plan, links, namespace, into, &go)?;
     write_file(path::PID, &supervisor.pid.as_raw_nonzero().to_string())?;
-    let ready = make_surroundings(cgroup.as_ref(), supervisor.pid, || match early {
-        Some(networks) => Ok(networks),
-        None => set_up(),
+    let pid = supervisor.pid;
+    let ready = make_surroundings(cgroup.as_ref(), pid, || {
+        host::register(&args.uuid, pid.as_raw_nonzero().get().unsigned_abs());
+        match early {
+            Some(networks) => Ok(networks),
+            None => set_up(),
+        }
     });
     match ready {
         Ok(networks) => {
@@ -107,6 +117,7 @@ fn start(args: &RunArgs, held: &mut Option<OwnedFd>) -> Result<Running, Error> {
                 signals,
                 _mode: mode,
                 networks,
+                telling,
             })
         }
         Err(error) => {
@@ -236,6 +247,9 @@ impl Running {
                     .into_iter()
                     .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
             );
+            let ready = self.telling.as_ref().and_then(|t| t.ready.as_ref());
+            let ready = ready.map(|fd| PollFd::new(fd, PollFlags::IN));
+            fds.extend(ready);
             match poll_at_rest(&mut fds, limit.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => {
@@ -245,7 +259,12 @@ impl Running {
                 }
             }
             let ended = !fds[0].revents().is_empty();
+            let told = self.telling.as_ref().is_some_and(|t| t.ready.is_some())
+                && fds.last().is_some_and(|fd| !fd.revents().is_empty());
             drop(fds);
+            if let Some(telling) = self.telling.as_mut().filter(|_| told) {
+                telling.hear();
+            }
             self.forward()?;
             let keepers = self.networks.iter_mut().flat_map(|n| &mut n.keepers);
             if ended {
@@ -263,6 +282,9 @@ impl Running {
     fn forward(&self) -> Result<(), Error> {
         while let Some(received) = self.signals.read().context("read", "signals")? {
             let ending = ENDING.iter().any(|s| s.as_raw() == received.signal);
+            if ending {
+                self.telling.iter().for_each(Telling::stopping);
+            }
             if ending && !received.from_kernel {
                 signals::forward(&self.supervisor.pidfd, received.signal)
                     .context("signal", "the supervisor")?;

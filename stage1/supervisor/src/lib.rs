@@ -9,6 +9,7 @@ pub mod control;
 mod ending;
 mod log;
 mod mutable;
+mod notify;
 mod output;
 mod plan;
 mod pod;

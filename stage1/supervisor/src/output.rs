@@ -184,6 +184,7 @@ mod tests {
         let plan = crate::plan::LogPlan {
             machine_id: [0; 16],
             boot_id: [0; 16],
+            expected: false,
         };
         Log::at("/dev/null/journal", &plan, "host")
     }

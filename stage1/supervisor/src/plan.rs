@@ -34,6 +34,8 @@ pub struct LogPlan {
     pub machine_id: [u8; 16],
     /// The kernel's boot.
     pub boot_id: [u8; 16],
+    /// Others look for it before anything was written.
+    pub expected: bool,
 }
 
 /// A volume: one place of the host, for as many mounts as refer to it.
@@ -70,6 +72,8 @@ pub struct AppPlan {
     pub post_stop: Option<Vec<String>>,
     /// Where its standard streams lead.
     pub streams: StreamModes,
+    /// It says itself when it is ready.
+    pub notify: bool,
     /// What to make of its file system, in order.
     pub operations: Vec<Operation>,
     /// What it may do.

@@ -23,6 +23,8 @@ const SETUP_FAILED: u8 = 254;
 pub struct Links {
     /// Gets one byte when the pod's cgroups and networks are ready; closes when they will not be.
     pub go: OwnedFd,
+    /// Gets one byte when every app runs, and is ready if it says so itself.
+    pub ready: Option<OwnedFd>,
     /// Standard input is a terminal that passes every byte on: watch it for `^]^]^]`.
     pub watch_input: bool,
 }
@@ -31,7 +33,7 @@ pub struct Links {
 /// namespace, with mount, UTS and IPC namespaces of its own, one thread, all signals blocked, and
 /// the pod directory as its working directory.
 pub fn run(plan: PodPlan, links: Links) -> u8 {
-    match set_up(&plan).and_then(|()| Supervisor::start(plan, &links)) {
+    match set_up(&plan).and_then(|()| Supervisor::start(plan, links)) {
         Ok(Some(supervisor)) => supervisor.supervise(),
         // Whoever started the pod gave up and has said why.
         Ok(None) => SETUP_FAILED,

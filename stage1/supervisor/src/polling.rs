@@ -22,6 +22,7 @@ pub(crate) enum Polled {
     Channel(usize),
     Attached(usize, usize, Part),
     Logged(usize, log::Part),
+    Notified(usize),
     Control,
     Input,
     Relay(usize),
@@ -103,6 +104,9 @@ impl Supervisor {
         let app = &self.apps[n];
         if let Some(channel) = &app.channel {
             set.add(channel.as_fd(), PollFlags::IN, Polled::Channel(n));
+        }
+        if let Some(readiness) = app.readiness.as_ref().filter(|r| !r.reached) {
+            set.add(readiness.as_fd(), PollFlags::IN, Polled::Notified(n));
         }
         for (stream, source) in app.sources.iter().enumerate() {
             if let Some(source) = source.as_ref().filter(|_| !self.sinks[stream].is_full()) {

@@ -13,6 +13,7 @@ use crate::app::{Channel, Stdio, Streams, run_handler, start};
 use crate::attach::{Attachable, Ends};
 use crate::control::Asker;
 use crate::log::{Log, Sockets};
+use crate::notify::Readiness;
 use crate::output::{Sink, Source};
 use crate::plan::{AppPlan, StreamMode};
 use crate::status::StatusDirectory;
@@ -28,6 +29,8 @@ pub(crate) struct App {
     pub(crate) sources: [Option<Source>; 2],
     /// Its ways to the pod's log.
     pub(crate) sockets: Sockets,
+    /// Where it says that it is ready, if it does.
+    pub(crate) readiness: Option<Readiness>,
     /// What clients attach to.
     pub(crate) attachable: Attachable,
     /// Kept for the post-stop handler.
@@ -55,6 +58,10 @@ impl App {
     pub(crate) fn start(plan: AppPlan, debug: bool) -> Result<Self, Error> {
         let (ours, theirs) = Channel::pair().context("make a channel for app", &plan.name)?;
         let sockets = Sockets::open(&plan.name)?;
+        let readiness = match plan.notify {
+            true => Some(Readiness::open(&plan.name)?),
+            false => None,
+        };
         let (streams, ends) = streams(&plan).context("make a pipe for app", &plan.name)?;
         let child = start(&plan, &streams, &theirs, debug).context("start app", &plan.name)?;
         drop(streams);
@@ -64,6 +71,7 @@ impl App {
             channel: Some(ours),
             sources: [None, None],
             sockets,
+            readiness,
             attachable: Attachable::default(),
             mounts: None,
             failure: None,
@@ -104,6 +112,12 @@ impl App {
             ..Ends::default()
         };
         self.attachable.open(&self.plan.name, ends)
+    }
+
+    /// Whether nothing is to be waited for before the pod is ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        let waited_for = |readiness: &Readiness| !readiness.reached && self.state == State::Running;
+        self.channel.is_none() && !self.readiness.as_ref().is_some_and(waited_for)
     }
 
     /// Lets the app's program take over, in the app's cgroup.

@@ -44,6 +44,8 @@ pub(crate) struct Supervisor {
     pub(crate) mutable: bool,
     pub(crate) debug: bool,
     announced: bool,
+    /// Where the pod's readiness is told.
+    ready: Option<OwnedFd>,
     /// Nothing happened in the last poll: the next one may take long, and holds no memory.
     pub(crate) settled: bool,
     /// Status of the first app that failed.
@@ -53,7 +55,7 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     /// Starts the apps' processes, waits for the pod's cgroups and networks, and lets the apps go.
     /// `None` if those will not come.
-    pub(crate) fn start(plan: PodPlan, links: &Links) -> Result<Option<Self>, Error> {
+    pub(crate) fn start(plan: PodPlan, links: Links) -> Result<Option<Self>, Error> {
         let own = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 3);
         let mut supervisor = Self {
             apps: Vec::with_capacity(plan.apps.len()),
@@ -73,6 +75,7 @@ impl Supervisor {
             mutable: plan.mutable,
             debug: plan.debug,
             announced: false,
+            ready: links.ready,
             settled: false,
             code: 0,
         };
@@ -120,6 +123,7 @@ impl Supervisor {
                     self.apps[app].pump(stream, &mut self.sinks[stream], &mut self.log);
                 }
                 Polled::Logged(app, part) => self.apps[app].sockets.pump(part, &mut self.log),
+                Polled::Notified(app) => self.notified(app),
                 Polled::Channel(app) => self.listen(app),
                 Polled::Attached(app, endpoint, part) => {
                     self.apps[app].attachable.endpoints[endpoint].pump(part, flags);
@@ -199,6 +203,7 @@ impl Supervisor {
             self.fail(code);
         }
         let handler = self.apps[n].start_post_stop();
+        self.apps[n].readiness = None;
         self.apps[n].state = handler.map_or(State::Exited, State::Stopping);
         if handler.is_none() {
             self.tell_stoppers(n);
@@ -271,13 +276,24 @@ impl Supervisor {
         let all = self
             .apps
             .iter()
-            .all(|a| a.channel.is_none() && (a.failure.is_none() || self.mutable));
+            .all(|a| a.is_ready() && (a.failure.is_none() || self.mutable));
         if all && !self.announced {
             self.announced = true;
+            if let Some(ready) = self.ready.take() {
+                // Who went away needs no word.
+                let _ = rustix::io::write(&ready, b"R");
+            }
             if let Err(error) = ready() {
                 self.complain(&error);
             }
         }
+    }
+
+    fn notified(&mut self, n: usize) {
+        if let Some(readiness) = &mut self.apps[n].readiness {
+            readiness.pump();
+        }
+        self.announce();
     }
 
     fn read_input(&mut self) {

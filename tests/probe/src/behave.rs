@@ -191,6 +191,19 @@ pub(crate) fn syscalls() -> ExitCode {
 }
 
 /// Opens a file for writing without creating it; prints `ok` or the errno.
+/// Tells the service manager something, as sd_notify(3) does.
+pub(crate) fn notify(text: &str) -> ExitCode {
+    let name = std::env::var("NOTIFY_SOCKET").unwrap_or_default();
+    let socket = std::os::unix::net::UnixDatagram::unbound();
+    match socket.and_then(|socket| socket.send_to(text.as_bytes(), &name)) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("probe: cannot notify {name:?}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 pub(crate) fn try_write(path: &str) -> ExitCode {
     match std::fs::OpenOptions::new().write(true).open(path) {
         Ok(_) => println!("ok"),

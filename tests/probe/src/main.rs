@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         ["round-trip", address] => behave::round_trip(address),
         ["syscalls"] => behave::syscalls(),
         ["mount"] => behave::mount(),
+        ["notify", text] => behave::notify(text),
         ["try-write", path] => behave::try_write(path),
         // How `orphans` calls itself.
         ["orphan-parent"] => behave::orphan_parent(),

@@ -202,6 +202,19 @@ impl AppCgroup {
     }
 }
 
+/// Whether this process is what a systemd service was started for, and its cgroup is the pod's to
+/// divide (devel-cgroups, "rkt started as a systemd service").
+pub fn belongs_to_service() -> bool {
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    match is_v2() {
+        Ok(true) => v2::is_service(&own),
+        Ok(false) => v1::tracked_path(&own)
+            .extension()
+            .is_some_and(|e| e == "service"),
+        Err(_) => false,
+    }
+}
+
 /// Moves the calling process into the cgroups of another.
 ///
 /// # Errors

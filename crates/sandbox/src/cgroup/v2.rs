@@ -102,33 +102,38 @@ pub(super) fn parent_for(own: &str) -> Result<PathBuf, Error> {
     Ok(slice.to_owned())
 }
 
+/// Whether the caller's cgroup is a service's and holds nobody else.
+pub(super) fn is_service(own: &str) -> bool {
+    let path = Path::new(own_path(own));
+    path.extension().is_some_and(|e| e == "service")
+        && open(&below_mount(path)).is_ok_and(|dir| alone_in(dir.as_fd()))
+}
+
 /// Enables what can be enabled for the children of `dir`; whether the kernel let us.
 fn enable(dir: BorrowedFd<'_>) -> bool {
-    let mut done = true;
-    for controller in CONTROLLERS {
-        // One at a time: a controller that the kernel lacks must not take the others along.
-        match set(dir, "cgroup.subtree_control", &format!("+{controller}")) {
-            Err(error) if error.errno == Errno::BUSY => return false,
-            Err(error) if error.errno == Errno::NOENT || error.errno == Errno::INVAL => {}
-            Err(_) => done = false,
-            Ok(()) => {}
-        }
-    }
-    done
+    let mut text = [0u8; 256];
+    let available = read(dir, "cgroup.controllers", &mut text).unwrap_or_default();
+    let wanted = available
+        .split_ascii_whitespace()
+        .filter(|controller| CONTROLLERS.contains(controller));
+    let wanted: Vec<String> = wanted.map(|controller| format!("+{controller}")).collect();
+    // All at once: cpu or pids alone would be enabled although there are processes, and make the
+    // cgroup one of threads, which no other controller can be enabled in.
+    wanted.is_empty() || set(dir, "cgroup.subtree_control", &wanted.join(" ")).is_ok()
+}
+
+fn read<'t>(dir: BorrowedFd<'_>, file: &str, text: &'t mut [u8]) -> Result<&'t str, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let fd = openat(dir, file, flags, Mode::empty())?;
+    let length = rustix::io::read(fd, &mut *text)?;
+    std::str::from_utf8(&text[..length]).map_err(|_| Errno::ILSEQ)
 }
 
 /// Whether this process is the only one in `dir`: a service that delegates to us.
 fn alone_in(dir: BorrowedFd<'_>) -> bool {
     let mut text = [0u8; 64];
-    let read = openat(
-        dir,
-        "cgroup.procs",
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .and_then(|fd| rustix::io::read(fd, &mut text));
     let own = format!("{}\n", rustix::process::getpid().as_raw_nonzero());
-    read.is_ok_and(|n| &text[..n] == own.as_bytes())
+    read(dir, "cgroup.procs", &mut text).is_ok_and(|procs| procs == own)
 }
 
 /// Moves this process to a leaf, so that its cgroup may have children with controllers.

@@ -1,12 +1,16 @@
 //! One stream of an app that clients attach to: a pipe, or the master of its terminal.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::event::PollFlags;
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
 };
+
+use sandbox::Context;
 
 use super::client::Client;
 use super::spool::Spool;
@@ -217,6 +221,31 @@ fn welcome(clients: &mut Vec<Client>, listener: &OwnedFd, position: u64) {
             clients.push(Client::new(socket, position));
         }
     }
+}
+
+/// Opens a directory of the supervisor's; it and the two above it are made if need be.
+pub(super) fn directory(dir: &Path) -> Result<OwnedFd, sandbox::Error> {
+    let made = dir.ancestors().take(3).collect::<Vec<_>>();
+    for part in made.into_iter().rev() {
+        match mkdirat(CWD, part, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).context("make directory", part.display()),
+        }
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(CWD, dir, flags, Mode::empty()).context("open directory", dir.display())
+}
+
+/// Makes sockets in a directory, which is made if need be. They are bound by their names in the
+/// working directory, since those of other paths may be too long.
+pub(crate) fn bind_in<T>(
+    dir: &Path,
+    bind: impl FnOnce() -> Result<T, Errno>,
+) -> Result<T, sandbox::Error> {
+    rustix::process::fchdir(directory(dir)?).context("enter", dir.display())?;
+    let bound = bind().context("make sockets in", dir.display());
+    rustix::process::chdir("/").context("enter", "/")?;
+    bound
 }
 
 /// A socket of that name, which those can connect to whom its mode lets write.

@@ -7,13 +7,13 @@ mod spool;
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::termios::{Winsize, tcsetwinsize};
 use sandbox::{Context, Error};
 use stage1_abi::path;
 
-pub(crate) use endpoint::{Endpoint, Part, listener_of};
+pub(crate) use endpoint::{Endpoint, Part, bind_in, listener_of};
 
 /// Name of a terminal's endpoint.
 const TTY: &str = "tty";
@@ -106,16 +106,8 @@ impl Attachable {
 
 /// The directory of an app's sockets, emptied of those of an earlier start.
 fn directory(app: &str) -> Result<OwnedFd, Error> {
-    let dir = path::attach(app);
-    let dir = std::path::Path::new("/").join(dir);
-    for part in [dir.parent().unwrap_or(&dir), &dir] {
-        match mkdirat(CWD, part, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno).context("make directory", part.display()),
-        }
-    }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = openat(CWD, &dir, flags, Mode::empty()).context("open directory", dir.display())?;
+    let dir = std::path::Path::new("/").join(path::attach(app));
+    let open = endpoint::directory(&dir)?;
     let stale = std::fs::read_dir(&dir).context("read directory", dir.display())?;
     for entry in stale.flatten() {
         std::fs::remove_file(entry.path()).context("remove", entry.path().display())?;

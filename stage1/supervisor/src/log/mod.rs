@@ -63,6 +63,10 @@ impl Log {
     pub(crate) fn at(dir: &str, plan: &LogPlan, hostname: &str) -> Self {
         let hex = |id: &[u8; 16]| id.iter().map(|b| format!("{b:02x}")).collect::<String>();
         let machine = hex(&plan.machine_id);
+        if plan.expected {
+            // If it cannot be made, the first entry tells.
+            let _ = std::fs::create_dir_all(format!("{dir}/{machine}"));
+        }
         let identity = Identity {
             machine: plan.machine_id,
             boot: plan.boot_id,

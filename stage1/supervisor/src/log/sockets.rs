@@ -6,16 +6,15 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, accept_with,
     recvmsg,
 };
-use sandbox::{Context, Error};
+use sandbox::Error;
 
 use super::{Log, Origin, native, syslog};
-use crate::attach::listener_of;
+use crate::attach::{bind_in, listener_of};
 
 /// Longest message; journald's senders put longer ones into files.
 const MESSAGE_MAX: usize = 256 * 1024;
@@ -62,20 +61,7 @@ impl Sockets {
     /// Makes the sockets of an app, in the directory that it will see.
     pub(crate) fn open(app: &str) -> Result<Self, Error> {
         let dir = Path::new("/").join(stage1_abi::path::journal(app));
-        let made = dir.ancestors().take(3).collect::<Vec<_>>();
-        for part in made.into_iter().rev() {
-            match mkdirat(CWD, part, Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno).context("make directory", part.display()),
-            }
-        }
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let open = openat(CWD, &dir, flags, Mode::empty()).context("open", dir.display())?;
-        // Sockets are bound by a name of any length only in the working directory.
-        rustix::process::fchdir(&open).context("enter", dir.display())?;
-        let sockets = Self::bind(app).context("open the journal's sockets of app", app);
-        rustix::process::chdir("/").context("enter", "/")?;
-        sockets
+        bind_in(&dir, || Self::bind(app))
     }
 
     fn bind(app: &str) -> Result<Self, Errno> {
