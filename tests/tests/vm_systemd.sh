@@ -37,8 +37,9 @@ rkt run --net=none --uuid-file-save=/tmp/uuid2 $busybox --exec=/bin/sleep -- 100
 await test -s /tmp/uuid2
 rkt status --wait-ready=60s $(cat /tmp/uuid2) | grep ^state
 cat /tmp/data/pods/run/$(cat /tmp/uuid2)/subcgroup; echo
-rkt stop --force $(cat /tmp/uuid2)
+machinectl poweroff rkt-$(cat /tmp/uuid2)
 wait
+rkt status $(cat /tmp/uuid2) | grep ^app-
 
 echo == notify
 systemd-run --quiet --no-block --unit=slow --service-type=notify \

@@ -23,15 +23,26 @@ pub(crate) struct Stop {
     pub(crate) deadline: Option<Instant>,
 }
 
+/// Signals that ask the pod to end.
+const ENDING: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
+
+/// What `machinectl` sends a container's PID 1: halt, power off, reboot (systemd(1), "Signals"), as
+/// numbers from SIGRTMIN, of which the C library keeps two.
+const SHUTDOWN: std::ops::RangeInclusive<i32> = 34 + 3..=34 + 5;
+
 impl Supervisor {
     /// Ends the pod when somebody outside asks. Senders inside it have a pid here and no say.
-    pub(crate) fn signalled(&mut self, signal: Signal, received: Received) {
-        let ends = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT].contains(&signal);
+    pub(crate) fn signalled(&mut self, received: Received) {
+        let signal = Signal::from_named_raw(received.signal);
+        let ends = match signal {
+            Some(signal) => ENDING.contains(&signal),
+            None => SHUTDOWN.contains(&received.signal),
+        };
         if !ends || received.sender != 0 {
             return;
         }
         match &self.stop {
-            Some(stop) if signal == Signal::INT && stop.since.elapsed() >= IMPATIENCE => {
+            Some(stop) if signal == Some(Signal::INT) && stop.since.elapsed() >= IMPATIENCE => {
                 self.kill_all()
             }
             Some(_) => {}

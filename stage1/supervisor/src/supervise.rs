@@ -153,8 +153,7 @@ impl Supervisor {
                         relay.resize();
                     }
                 }
-                Some(signal) => self.signalled(signal, received),
-                None => {}
+                _ => self.signalled(received),
             }
         }
     }
