@@ -67,7 +67,11 @@ fn systemd_supervises_pods() {
     assert!(!journal.contains("error"), "{journal}");
     report.expect(
         "command line",
-        &["/machine.slice/machine-rkt\\x2d", ".scope/machine-rkt-", "app-busybox=143"],
+        &[
+            "/machine.slice/machine-rkt\\x2d",
+            ".scope/machine-rkt-",
+            "app-busybox=143",
+        ],
     );
     report.expect("notify", &["before activating", "after active", "ready"]);
     report.expect("failure", &["failed", "exit-code"]);
