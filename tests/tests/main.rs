@@ -9,6 +9,7 @@ mod collect;
 mod config;
 mod cosign;
 mod crowd;
+mod device_volumes;
 mod enter;
 mod environment;
 mod export;

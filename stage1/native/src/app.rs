@@ -12,7 +12,7 @@ use supervisor::copy_volume;
 
 use crate::error::Error;
 use crate::plan::{Pod, Volumes};
-use crate::{gc, manifest, runtime_config};
+use crate::{gc, manifest, mounts, runtime_config};
 
 /// What the supervisor does not do is answered with this status.
 const REFUSED: u8 = 1;
@@ -55,12 +55,20 @@ pub(crate) fn add(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error>
         args: &run_args,
         manifest: &manifest,
         own_network: nets != NetList::Host,
+        devices: &[],
     };
     let mut volumes = Volumes::new();
-    let plan = pod.app(runtime, &mut volumes, |name, limits| {
-        pod_cgroup.as_ref().map(|c| c.app(name, limits)).transpose()
+    let plan = pod.app(runtime, &mut volumes, &|name, limits, devices| {
+        let cgroup = pod_cgroup.as_ref();
+        cgroup.map(|c| c.app(name, limits, devices)).transpose()
     })?;
-    let mounts = volumes
+    if let Some(device) = volumes.values().find_map(|v| mounts::device(&v.source)) {
+        return Err(Error::app(
+            &args.app,
+            format!("{device} cannot be given to an app of a pod that runs already"),
+        ));
+    }
+    let copies = volumes
         .values()
         .map(copy_volume)
         .collect::<Result<Vec<_>, _>>()?;
@@ -70,7 +78,7 @@ pub(crate) fn add(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error>
         unified,
         volumes: volumes.into_values().map(|v| v.gathered).collect(),
     };
-    let answer = addition.send(pid, &mounts)?;
+    let answer = addition.send(pid, &copies)?;
     Ok(report(&args.app, answer, REFUSED))
 }
 

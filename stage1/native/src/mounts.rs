@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use appc::{App, PodManifest, RuntimeApp, Volume, VolumeKind};
+use sandbox::cgroup::Device;
 use stage1_abi::path;
 use supervisor::{MountPlan, VolumePlan};
 
@@ -55,6 +56,30 @@ pub(crate) fn of_app(
     }
     refuse_duplicates(name, &mounts)?;
     Ok(mounts)
+}
+
+/// The devices that volumes of the pod give to its apps.
+pub(crate) fn devices_of_pod(pod: &PodManifest) -> Vec<Device> {
+    let own = pod.apps.iter().flat_map(|app| &app.mounts);
+    let own = own.filter_map(|mount| mount.app_volume.as_ref());
+    let sources = pod
+        .volumes
+        .iter()
+        .chain(own)
+        .filter_map(|v| v.source.as_ref());
+    sources.filter_map(device).collect()
+}
+
+/// Those that an app's mounts give to it.
+pub(crate) fn devices_of_app(mounts: &[MountPlan], volumes: &Volumes) -> Vec<Device> {
+    let mounted = |plan: &&VolumePlan| mounts.iter().any(|m| m.volume == plan.gathered);
+    let sources = volumes.values().filter(mounted).map(|plan| &plan.source);
+    sources.filter_map(device).collect()
+}
+
+/// The device at a path, if one is there. What is missing is told when it is mounted.
+pub(crate) fn device(source: impl AsRef<Path>) -> Option<Device> {
+    Device::of(&rustix::fs::stat(source.as_ref()).ok()?)
 }
 
 fn refuse_duplicates(app: &str, mounts: &[MountPlan]) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use appc::{App, EventName, PodManifest, RuntimeApp};
-use sandbox::cgroup::{AppCgroup, Limits};
+use sandbox::cgroup::{AppCgroup, Device, Limits};
 use stage1_abi::{FileMode, RunArgs, annotation, path};
 use supervisor::{AppPlan, LogPlan, PodPlan, StreamMode, StreamModes, VolumePlan};
 
@@ -26,20 +26,23 @@ pub(crate) struct Pod<'a> {
     pub(crate) manifest: &'a PodManifest,
     /// The pod has a network stack of its own.
     pub(crate) own_network: bool,
+    /// Devices that volumes give to some of the apps.
+    pub(crate) devices: &'a [Device],
 }
 
+/// What makes the cgroup of an app, given its name, its limits and its devices.
+pub(crate) type MakeCgroup<'a> =
+    dyn Fn(&str, &Limits, &[Device]) -> Result<Option<AppCgroup>, sandbox::Error> + 'a;
+
 impl Pod<'_> {
-    /// The plan of the pod in the working directory. `cgroup_for` makes the cgroup of an app.
-    pub(crate) fn plan(
-        &self,
-        mut cgroup_for: impl FnMut(&str, &Limits) -> Result<Option<AppCgroup>, sandbox::Error>,
-    ) -> Result<PodPlan, Error> {
+    /// The plan of the pod in the working directory.
+    pub(crate) fn plan(&self, cgroup_for: &MakeCgroup<'_>) -> Result<PodPlan, Error> {
         self.refuse_unsupported()?;
         let mut volumes = Volumes::new();
         host_files(self.args, &mut volumes);
         let mut apps = Vec::with_capacity(self.manifest.apps.len());
         for runtime in &self.manifest.apps {
-            apps.push(self.app(runtime, &mut volumes, &mut cgroup_for)?);
+            apps.push(self.app(runtime, &mut volumes, cgroup_for)?);
         }
         Ok(PodPlan {
             hostname: self.hostname(),
@@ -62,13 +65,17 @@ impl Pod<'_> {
         &self,
         runtime: &RuntimeApp,
         volumes: &mut Volumes,
-        cgroup_for: impl FnOnce(&str, &Limits) -> Result<Option<AppCgroup>, sandbox::Error>,
+        cgroup_for: &MakeCgroup<'_>,
     ) -> Result<AppPlan, Error> {
         let name = runtime.name.as_str();
         let app = manifest::app_of(runtime)?;
         let isolation = isolators::of_app(name, &app, self.args.insecure)?;
         let mounts = mounts::of_app(self.manifest, runtime, &app, volumes)?;
         let notify = runtime.annotations.get(annotation::SUPPORTS_NOTIFY) == Some("true");
+        let devices = match self.devices {
+            [] => Vec::new(),
+            _ => mounts::devices_of_app(&mounts, volumes),
+        };
         let operations = layout::operations(Wishes {
             app: name,
             args: self.args,
@@ -82,7 +89,7 @@ impl Pod<'_> {
         if notify {
             variables.push(("NOTIFY_SOCKET".into(), path::NOTIFY_IN_APP.into()));
         }
-        let cgroup = cgroup_for(name, &isolation.limits)?;
+        let cgroup = cgroup_for(name, &isolation.limits, &devices)?;
         let handler = |event| app.event_handler(event).map(|h| h.exec.clone());
         Ok(AppPlan {
             name: name.to_owned(),

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use sandbox::Context;
-use sandbox::cgroup::{Location, PodCgroup};
+use sandbox::cgroup::{Device, Location, PodCgroup};
 use sandbox::clone::{Child, Cloned, Namespaces, clone};
 use sandbox::memory::poll_at_rest;
 use sandbox::signals::{self, SignalFd};
@@ -22,7 +22,7 @@ use supervisor::{KILLED_BY_SIGNAL, Links, PodPlan, StreamMode};
 use crate::error::Error;
 use crate::host::{self, Telling};
 use crate::network::{End, Network};
-use crate::{FAILURE, gc, manifest, network, plan, runtime_config};
+use crate::{FAILURE, gc, manifest, mounts, network, plan, runtime_config};
 
 /// Signals that end a pod when they reach its main process.
 const ENDING: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
@@ -56,15 +56,17 @@ fn start(args: &RunArgs, held: &mut Option<OwnedFd>) -> Result<Running, Error> {
     let pod = manifest::pod()?;
     let network = Network::plan(args, &pod)?;
     host::enter_scope(&args.uuid);
-    let cgroup = make_cgroup(&args.uuid)?;
+    let devices = mounts::devices_of_pod(&pod);
+    let cgroup = make_cgroup(&args.uuid, &devices)?;
     runtime_config::write(args)?;
     let planned = plan::Pod {
         args,
         manifest: &pod,
         own_network: network.is_own(),
+        devices: &devices,
     };
-    let plan = planned.plan(|app, limits| match &cgroup {
-        Some(cgroup) => cgroup.app(app, limits).map(Some),
+    let plan = planned.plan(&|app, limits, devices| match &cgroup {
+        Some(cgroup) => cgroup.app(app, limits, devices).map(Some),
         None => Ok(None),
     })?;
     *held = network.namespace()?;
@@ -167,7 +169,7 @@ fn check_lock() -> Result<(), Error> {
 }
 
 /// Makes the pod's cgroup. Where cgroups are not to be had, a pod runs without, and says so.
-fn make_cgroup(uuid: &str) -> Result<Option<PodCgroup>, Error> {
+fn make_cgroup(uuid: &str, devices: &[Device]) -> Result<Option<PodCgroup>, Error> {
     let location = match Location::find(&format!("machine-rkt-{uuid}.slice")) {
         Ok(location) => location,
         Err(error) => {
@@ -182,7 +184,7 @@ fn make_cgroup(uuid: &str) -> Result<Option<PodCgroup>, Error> {
         .collect();
     write_file(path::CGROUPS, &directories.concat())?;
     write_file(path::SUBCGROUP, &location.path().to_string_lossy())?;
-    Ok(Some(PodCgroup::create(&location)?))
+    Ok(Some(PodCgroup::create(&location, devices)?))
 }
 
 /// Writes a file of the pod directory so that a reader finds all of it or nothing.

@@ -73,6 +73,22 @@ pub(crate) fn lines(count: u64) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Writes that many numbered lines of that many bytes to stdout, as fast as it can.
+pub(crate) fn flood(count: u64, size: usize) -> ExitCode {
+    use std::io::Write;
+    let mut out = std::io::BufWriter::with_capacity(64 << 10, std::io::stdout().lock());
+    let filling = "x".repeat(size);
+    let written = (0..count).try_for_each(|n| {
+        let mut line = format!("{n} {filling}");
+        line.truncate(size - 1);
+        writeln!(out, "{line}")
+    });
+    match written.and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
 /// Touches that many bytes of memory and says so, if it is let live.
 pub(crate) fn allocate(bytes: u64) -> ExitCode {
     let memory = vec![1u8; bytes as usize];

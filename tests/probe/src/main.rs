@@ -21,6 +21,9 @@ fn main() -> ExitCode {
         ["orphans", count] => number(count, behave::orphans),
         ["spew", bytes] => number(bytes, behave::spew),
         ["lines", count] => number(count, behave::lines),
+        ["flood", count, size] => number(count, |count| {
+            number(size, |size| behave::flood(count, size as usize))
+        }),
         ["alloc", bytes] => number(bytes, behave::allocate),
         ["spin"] => loop {
             std::hint::spin_loop();

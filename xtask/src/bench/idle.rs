@@ -8,7 +8,7 @@ use super::Programs;
 use super::report::Table;
 use crate::Result;
 
-const IDLE: std::time::Duration = std::time::Duration::from_secs(2);
+pub(super) const IDLE: std::time::Duration = std::time::Duration::from_secs(2);
 const LIMIT_KIB: f64 = 1024.0;
 
 /// One pod with one sleeping app: PSS of every process but the app.
@@ -18,22 +18,25 @@ pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
     let (pod, uuid) = rkt.start_pod(&[&image, "--exec=/probe", "--", "sleep"]);
     // An idle pod is one in which nothing has happened for a while.
     std::thread::sleep(IDLE);
-    let mut sum = 0.0;
-    for (pid, name) in tree(pod.pid()) {
-        let pss = pss_kib(pid)?;
-        let app = name == "probe";
-        println!(
-            "{pid:>8} {name:<16} {pss:>8.0} KiB{}",
-            if app { "  (the app, not counted)" } else { "" }
-        );
-        if !app {
-            sum += pss;
-        }
+    let (sum, processes) = footprint(pod.pid())?;
+    for (name, pss) in processes {
+        println!("{name:<16} {pss:>8.0} KiB");
     }
     rkt.ok(&["stop", &uuid]);
     pod.finish();
     table.at_most("resident memory of an idle pod", sum, LIMIT_KIB, "KiB");
     Ok(())
+}
+
+/// Memory of a pod's processes but its apps, in KiB: together, and one by one.
+pub(super) fn footprint(main: u32) -> Result<(f64, Vec<(String, f64)>)> {
+    let mut processes = Vec::new();
+    for (pid, name) in tree(main) {
+        if name != "probe" {
+            processes.push((name, pss_kib(pid)?));
+        }
+    }
+    Ok((processes.iter().map(|(_, pss)| pss).sum(), processes))
 }
 
 /// A process and all its descendants.

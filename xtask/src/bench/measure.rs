@@ -120,7 +120,8 @@ fn reap() {
     }
 }
 
-fn children_ms() -> Result<f64> {
+/// User and system time of all children that were waited for, in milliseconds.
+pub(crate) fn children_ms() -> Result<f64> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|e| format!("getrusage: {e}"))?;
     let [user, system] = [usage.user_time(), usage.system_time()];
     let micros =

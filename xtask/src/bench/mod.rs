@@ -3,6 +3,7 @@
 mod bulk;
 mod fetch;
 mod idle;
+mod life;
 mod measure;
 mod net;
 mod peers;
@@ -31,6 +32,11 @@ const BENCHES: &[(&str, Bench)] = &[
     ("fetch", fetch::run),
     ("registry", registry::run),
     ("net", net::run),
+    ("log", life::log),
+    ("apps", life::apps),
+    ("many-apps", life::many_apps),
+    ("many-pods", life::many_pods),
+    ("wait", life::wait),
     ("list", bulk::list),
     ("gc", bulk::gc),
 ];

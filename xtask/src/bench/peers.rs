@@ -96,8 +96,8 @@ fn found(program: &str, root: &Path) -> Option<PathBuf> {
     Path::new(program).exists().then(|| root.to_owned())
 }
 
-/// podman without network and with its bridge, from an image made of the same root.
-fn podman(root: &Path) -> Result<Vec<Contestant>> {
+/// Makes podman's image of a root file system, and returns its name.
+pub(super) fn podman_image(root: &Path) -> Result<&'static str> {
     let tar = root.with_extension("tar");
     time(
         Command::new("tar")
@@ -107,31 +107,46 @@ fn podman(root: &Path) -> Result<Vec<Contestant>> {
             .arg(&tar)
             .arg("."),
     )?;
-    if let Err(error) = time(
+    time(
         Command::new("podman")
             .args(["import", "--quiet"])
             .arg(&tar)
-            .arg("rkt-bench"),
-    ) {
-        println!("podman is left out: {error}");
-        return Ok(Vec::new());
-    }
+            .arg(PODMAN_IMAGE),
+    )?;
+    Ok(PODMAN_IMAGE)
+}
+
+const PODMAN_IMAGE: &str = "rkt-bench";
+
+/// `podman run` on a network; the image and its command follow.
+pub(super) fn podman_run(network: &str) -> Command {
+    let mut command = Command::new("podman");
+    command.args([
+        "run",
+        "--rm",
+        "--cgroup-manager=cgroupfs",
+        // Its own defaults are more than some machines let root have.
+        "--ulimit=nofile=1024:1024",
+        "--ulimit=nproc=4096:4096",
+        "--network",
+        network,
+    ]);
+    command
+}
+
+/// podman without network and with its bridge, from an image made of the same root.
+fn podman(root: &Path) -> Result<Vec<Contestant>> {
+    let image = match podman_image(root) {
+        Ok(image) => image,
+        Err(error) => {
+            println!("podman is left out: {error}");
+            return Ok(Vec::new());
+        }
+    };
     let run = |network: &'static str| {
         move |_| {
-            let mut command = Command::new("podman");
-            command.args([
-                "run",
-                "--rm",
-                "--cgroup-manager=cgroupfs",
-                // Its own defaults are more than some machines let root have.
-                "--ulimit=nofile=1024:1024",
-                "--ulimit=nproc=4096:4096",
-                "--network",
-                network,
-                "rkt-bench",
-                "/probe",
-                "true",
-            ]);
+            let mut command = podman_run(network);
+            command.args([image, "/probe", "true"]);
             command
         }
     };
@@ -243,7 +258,7 @@ fn profile() -> Result<Value> {
 pub(crate) fn clean_up() {
     if Path::new("/usr/bin/podman").exists() {
         let _ = Command::new("podman")
-            .args(["rmi", "--force", "rkt-bench"])
+            .args(["rmi", "--force", PODMAN_IMAGE])
             .output();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use super::devices::ALLOWED;
+use super::devices::{self, Device};
 use crate::clone::last_errno;
 use crate::error::{Context, Error};
 
@@ -43,7 +43,7 @@ const fn ins(code: u8, registers: u8, offset: i16, immediate: i32) -> Instructio
 }
 
 /// r2 type, r3 access, r4 major, r5 minor; r0 is the answer.
-fn program() -> Vec<Instruction> {
+fn program(given: &[Device]) -> Vec<Instruction> {
     let mut code = vec![
         ins(LDX_W, 0x12, ACCESS_TYPE, 0),
         ins(AND32_K, 0x02, 0, 0xFFFF),
@@ -56,7 +56,7 @@ fn program() -> Vec<Instruction> {
         ins(MOV_K, 0x00, 0, 1),
         ins(EXIT, 0, 0, 0),
     ];
-    for (kind, major, minor) in ALLOWED {
+    for (kind, major, minor) in devices::allowed(given) {
         let kind = if kind == 'b' { DEV_BLOCK } else { DEV_CHAR };
         let checks = if minor.is_some() { 3 } else { 2 };
         // Every check that fails jumps behind this entry's MOV and EXIT.
@@ -104,12 +104,12 @@ const TYPE_CGROUP_DEVICE: u32 = 15;
 const ATTACH_CGROUP_DEVICE: u32 = 6;
 const ALLOW_MULTI: u32 = 2;
 
-/// Denies the processes below `cgroup` all but the standard devices.
+/// Denies the processes below `cgroup` all but the standard devices and those given.
 ///
 /// # Errors
 /// As bpf(2).
-pub(super) fn restrict(cgroup: BorrowedFd<'_>) -> Result<(), Error> {
-    let program = load().context("load", "the device policy")?;
+pub(super) fn restrict(cgroup: BorrowedFd<'_>, given: &[Device]) -> Result<(), Error> {
+    let program = load(given).context("load", "the device policy")?;
     let attr = AttachAttr {
         target_fd: cgroup.as_raw_fd() as u32,
         attach_bpf_fd: program.as_raw_fd() as u32,
@@ -129,8 +129,8 @@ pub(super) fn restrict(cgroup: BorrowedFd<'_>) -> Result<(), Error> {
     result.context("attach", "the device policy")
 }
 
-fn load() -> Result<OwnedFd, rustix::io::Errno> {
-    let code = program();
+fn load(given: &[Device]) -> Result<OwnedFd, rustix::io::Errno> {
+    let code = program(given);
     let attr = LoadAttr {
         prog_type: TYPE_CGROUP_DEVICE,
         insn_cnt: code.len() as u32,
@@ -160,6 +160,6 @@ mod tests {
 
     #[test]
     fn the_kernel_accepts_the_program() {
-        load().unwrap();
+        load(&[]).unwrap();
     }
 }

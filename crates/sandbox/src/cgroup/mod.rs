@@ -17,6 +17,7 @@ use rustix::process::Pid;
 
 use crate::error::{Context, Error};
 
+pub use devices::Device;
 pub use hasten::hasten_moves;
 pub use usage::{Usage, usage};
 
@@ -102,14 +103,14 @@ impl Location {
 }
 
 impl PodCgroup {
-    /// Makes the pod's cgroup.
+    /// Makes the pod's cgroup. Its apps may use the standard devices and `devices`.
     ///
     /// # Errors
     /// Cgroups that are not writable.
-    pub fn create(location: &Location) -> Result<Self, Error> {
+    pub fn create(location: &Location, devices: &[Device]) -> Result<Self, Error> {
         Ok(Self(match location.v2 {
-            true => Tree::V2(v2::Subtree::create(&location.path)?),
-            false => Tree::V1(v1::Hierarchies::create(&location.places)?),
+            true => Tree::V2(v2::Subtree::create(&location.path, devices)?),
+            false => Tree::V1(v1::Hierarchies::create(&location.places, devices)?),
         }))
     }
 
@@ -151,14 +152,14 @@ impl PodCgroup {
         }
     }
 
-    /// Makes the cgroup of an app.
+    /// Makes the cgroup of an app; of the pod's `devices` it may use these.
     ///
     /// # Errors
     /// A limit that cannot be set, as its controller is missing.
-    pub fn app(&self, name: &str, limits: &Limits) -> Result<AppCgroup, Error> {
+    pub fn app(&self, name: &str, limits: &Limits, devices: &[Device]) -> Result<AppCgroup, Error> {
         Ok(AppCgroup(match &self.0 {
-            Tree::V1(hierarchies) => App::V1(hierarchies.app(name, limits)?),
-            Tree::V2(subtree) => App::V2(subtree.app(name, limits)?),
+            Tree::V1(hierarchies) => App::V1(hierarchies.app(name, limits, devices)?),
+            Tree::V2(subtree) => App::V2(subtree.app(name, limits, devices)?),
         }))
     }
 }

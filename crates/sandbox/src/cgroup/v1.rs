@@ -7,7 +7,7 @@ use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-use super::{Limits, MOUNT, PERIOD_US, cpu_quota, devices, set};
+use super::{Device, Limits, MOUNT, PERIOD_US, cpu_quota, devices, set};
 use crate::error::{Context, Error};
 
 /// Hierarchies that a pod joins when the host has them: those that limit it, account for it or
@@ -23,7 +23,11 @@ const JOINED: [&str; 6] = [
 
 /// The pod's directories in the joined hierarchies.
 #[derive(Debug)]
-pub(super) struct Hierarchies(Vec<Hierarchy>);
+pub(super) struct Hierarchies {
+    all: Vec<Hierarchy>,
+    /// Devices beside the standard ones.
+    devices: Vec<Device>,
+}
 
 #[derive(Debug)]
 struct Hierarchy {
@@ -87,7 +91,7 @@ pub(super) fn places(own: &str, name: &str) -> Vec<(String, PathBuf)> {
 }
 
 impl Hierarchies {
-    pub(super) fn create(places: &[(String, PathBuf)]) -> Result<Self, Error> {
+    pub(super) fn create(places: &[(String, PathBuf)], devices: &[Device]) -> Result<Self, Error> {
         let mut hierarchies = Vec::with_capacity(places.len());
         for (controllers, path) in places {
             let dir = make(CWD, path)?;
@@ -98,7 +102,10 @@ impl Hierarchies {
                 procs,
             });
         }
-        let pod = Self(hierarchies);
+        let pod = Self {
+            all: hierarchies,
+            devices: devices.to_vec(),
+        };
         pod.close_devices()?;
         Ok(pod)
     }
@@ -122,44 +129,56 @@ impl Hierarchies {
             .iter()
             .map(open)
             .collect::<Result<_, _>>()
-            .map(Self)
+            .map(|all| Self {
+                all,
+                devices: Vec::new(),
+            })
     }
 
-    /// Allows the standard devices and no other.
+    /// Allows the standard devices, those given, and no other.
     fn close_devices(&self) -> Result<(), Error> {
-        let Some(hierarchy) = self.0.iter().find(|h| h.has("devices")) else {
+        let Some(hierarchy) = self.all.iter().find(|h| h.has("devices")) else {
             return Ok(());
         };
         set(hierarchy.dir.as_fd(), "devices.deny", "a")?;
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let allow = openat(&hierarchy.dir, "devices.allow", flags, Mode::empty())
+            .context("open", "devices.allow")?;
         // Making any node is harmless, opening it is what counts.
-        set(hierarchy.dir.as_fd(), "devices.allow", "c *:* m")?;
-        set(hierarchy.dir.as_fd(), "devices.allow", "b *:* m")?;
-        for (kind, major, minor) in devices::ALLOWED {
-            let minor = minor.map_or_else(|| "*".to_owned(), |m| m.to_string());
-            set(
-                hierarchy.dir.as_fd(),
-                "devices.allow",
-                &format!("{kind} {major}:{minor} rwm"),
-            )?;
+        let rules = ["c *:* m", "b *:* m"].map(str::to_owned).into_iter();
+        for rule in rules.chain(devices::allowed(&self.devices).map(devices::rule)) {
+            rustix::io::write(&allow, rule.as_bytes()).context("allow device", rule)?;
         }
         Ok(())
     }
 
     pub(super) fn join(&self, pid: Pid) -> Result<(), Error> {
-        self.0.iter().try_for_each(|h| write_pid(&h.procs, pid))
+        self.all.iter().try_for_each(|h| write_pid(&h.procs, pid))
     }
 
     /// Makes an app's directories; returns their `cgroup.procs`.
-    pub(super) fn app(&self, name: &str, limits: &Limits) -> Result<Vec<OwnedFd>, Error> {
-        let mut procs = Vec::with_capacity(self.0.len());
-        // The pod's device policy is inherited; an app needs no directory of its own for it.
-        for hierarchy in self.0.iter().filter(|h| !h.has("devices")) {
+    pub(super) fn app(
+        &self,
+        name: &str,
+        limits: &Limits,
+        devices: &[Device],
+    ) -> Result<Vec<OwnedFd>, Error> {
+        let mut procs = Vec::with_capacity(self.all.len());
+        let others = devices::others(&self.devices, devices);
+        // Where it has no device more than the app, the pod's policy is inherited.
+        let inherits = |h: &&Hierarchy| h.has("devices") && others.is_empty();
+        for hierarchy in self.all.iter().filter(|h| !inherits(h)) {
             let dir = make(hierarchy.dir.as_fd(), Path::new(name))?;
             if hierarchy.has("memory") {
                 limit_memory(&dir, limits)?;
             }
             if hierarchy.has("cpu") {
                 limit_cpu(&dir, limits)?;
+            }
+            if hierarchy.has("devices") {
+                for device in &others {
+                    set(dir.as_fd(), "devices.deny", &device.rule())?;
+                }
             }
             procs.push(open_procs(dir.as_fd(), Path::new(name))?);
         }
@@ -168,7 +187,7 @@ impl Hierarchies {
     }
 
     fn refuse_unenforceable(&self, limits: &Limits) -> Result<(), Error> {
-        let lacks = |controller: &str| !self.0.iter().any(|h| h.has(controller));
+        let lacks = |controller: &str| !self.all.iter().any(|h| h.has(controller));
         if limits.memory.is_some() && lacks("memory") {
             return Err(Errno::OPNOTSUPP).context("limit", "memory: no memory controller");
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
 
-use super::{Limits, MOUNT, PERIOD_US, cpu_quota, set};
+use super::{Device, Limits, MOUNT, PERIOD_US, cpu_quota, devices, set};
 use crate::error::{Context, Error};
 
 /// Controllers that limit apps, enabled where the kernel has them.
@@ -23,6 +23,8 @@ const MACHINE_SLICE: &str = "/machine.slice";
 pub(super) struct Subtree {
     dir: OwnedFd,
     supervisor: OwnedFd,
+    /// Devices beside the standard ones.
+    devices: Vec<Device>,
 }
 
 /// Directory of a process's cgroup, from its `/proc/PID/cgroup`.
@@ -37,19 +39,27 @@ fn own_path(own: &str) -> &str {
 }
 
 impl Subtree {
-    pub(super) fn create(path: &Path) -> Result<Self, Error> {
+    pub(super) fn create(path: &Path, devices: &[Device]) -> Result<Self, Error> {
         let dir = make(CWD, &below_mount(path))?;
         enable(dir.as_fd());
-        super::devices_bpf::restrict(dir.as_fd())?;
+        super::devices_bpf::restrict(dir.as_fd(), devices)?;
         let supervisor = make(dir.as_fd(), Path::new(SUPERVISOR))?;
-        Ok(Self { dir, supervisor })
+        Ok(Self {
+            dir,
+            supervisor,
+            devices: devices.to_vec(),
+        })
     }
 
     /// The subtree of a pod that runs already.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let dir = open(path)?;
         let supervisor = open(&path.join(SUPERVISOR))?;
-        Ok(Self { dir, supervisor })
+        Ok(Self {
+            dir,
+            supervisor,
+            devices: Vec::new(),
+        })
     }
 
     pub(super) fn supervisor(&self) -> BorrowedFd<'_> {
@@ -57,8 +67,17 @@ impl Subtree {
     }
 
     /// Makes an app's leaf and sets its limits.
-    pub(super) fn app(&self, name: &str, limits: &Limits) -> Result<OwnedFd, Error> {
+    pub(super) fn app(
+        &self,
+        name: &str,
+        limits: &Limits,
+        devices: &[Device],
+    ) -> Result<OwnedFd, Error> {
         let dir = make(self.dir.as_fd(), Path::new(name))?;
+        // Where it has no device more than the app, the pod's policy is enough.
+        if !devices::others(&self.devices, devices).is_empty() {
+            super::devices_bpf::restrict(dir.as_fd(), devices)?;
+        }
         if let Some(bytes) = limits.memory {
             set(dir.as_fd(), "memory.max", &bytes.to_string())?;
             match set(dir.as_fd(), "memory.swap.max", "0") {
