@@ -91,6 +91,7 @@ fn plan(args: &EnterArgs) -> Result<AppPlan, Error> {
         post_stop: None,
         streams: StreamModes::INTERACTIVE,
         notify: false,
+        sockets: Vec::new(),
         operations: Vec::new(),
         security: isolation.security,
         cgroup: None,
@@ -188,6 +189,7 @@ fn become_command(
         environment,
         &identity,
         &plan.security,
+        &[],
     )
 }
 

@@ -22,6 +22,7 @@ use supervisor::{KILLED_BY_SIGNAL, Links, PodPlan, StreamMode};
 use crate::error::Error;
 use crate::host::{self, Telling};
 use crate::network::{End, Network};
+use crate::sockets::{self, Socket};
 use crate::{FAILURE, gc, manifest, mounts, network, plan, runtime_config};
 
 /// Signals that end a pod when they reach its main process.
@@ -29,10 +30,11 @@ const ENDING: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUI
 
 /// Runs the pod in the working directory to its end.
 pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error> {
+    let sockets = sockets::take();
     let args = RunArgs::parse(args)?;
     check_lock()?;
     let mut namespace = None;
-    let result = start(&args, &mut namespace).and_then(Running::wait);
+    let result = start(&args, sockets, &mut namespace).and_then(Running::wait);
     // Also after a failure: what was made until then goes.
     let end = End::Now(namespace.as_ref().map(AsFd::as_fd));
     gc::clean_up(&args.uuid, args.local_config.as_deref(), end);
@@ -52,7 +54,11 @@ struct Running {
 }
 
 /// Starts the pod. Its network namespace is left in `held`, for the tear-down.
-fn start(args: &RunArgs, held: &mut Option<OwnedFd>) -> Result<Running, Error> {
+fn start(
+    args: &RunArgs,
+    mut sockets: Vec<Socket>,
+    held: &mut Option<OwnedFd>,
+) -> Result<Running, Error> {
     let pod = manifest::pod()?;
     let network = Network::plan(args, &pod)?;
     host::enter_scope(&args.uuid);
@@ -65,10 +71,16 @@ fn start(args: &RunArgs, held: &mut Option<OwnedFd>) -> Result<Running, Error> {
         own_network: network.is_own(),
         devices: &devices,
     };
-    let plan = planned.plan(&|app, limits, devices| match &cgroup {
+    let mut plan = planned.plan(&|app, limits, devices| match &cgroup {
         Some(cgroup) => cgroup.app(app, limits, devices).map(Some),
         None => Ok(None),
     })?;
+    if !sockets.is_empty() {
+        for (planned, runtime) in plan.apps.iter_mut().zip(&pod.apps) {
+            let app = manifest::app_of(runtime)?;
+            planned.sockets = sockets::of_app(&pod, &app, &mut sockets);
+        }
+    }
     *held = network.namespace()?;
     let namespace = held.as_ref();
     let interactive = plan
