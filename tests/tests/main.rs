@@ -20,6 +20,7 @@ mod handlers;
 mod identity;
 mod images;
 mod isolation;
+mod isolators;
 mod kills;
 mod lifecycle;
 mod limits;

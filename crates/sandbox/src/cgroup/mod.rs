@@ -127,11 +127,7 @@ impl PodCgroup {
     ///
     /// # Errors
     /// Cgroups that are not writable, a limit that cannot be set.
-    pub fn create(
-        location: &Location,
-        limits: &Limits,
-        devices: &[Device],
-    ) -> Result<Self, Error> {
+    pub fn create(location: &Location, limits: &Limits, devices: &[Device]) -> Result<Self, Error> {
         Ok(Self(match location.v2 {
             true => Tree::V2(v2::Subtree::create(&location.path, limits, devices)?),
             false => Tree::V1(v1::Hierarchies::create(&location.places, limits, devices)?),

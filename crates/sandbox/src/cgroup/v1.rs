@@ -248,7 +248,11 @@ fn limit_block(dir: &OwnedFd, limits: &Limits) -> Result<(), Error> {
 
 fn limit_memory(dir: &OwnedFd, limits: &Limits) -> Result<(), Error> {
     if let Some(bytes) = limits.memory_request {
-        set(dir.as_fd(), "memory.soft_limit_in_bytes", &bytes.to_string())?;
+        set(
+            dir.as_fd(),
+            "memory.soft_limit_in_bytes",
+            &bytes.to_string(),
+        )?;
     }
     let Some(bytes) = limits.memory else {
         return Ok(());

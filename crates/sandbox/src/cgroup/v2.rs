@@ -39,11 +39,7 @@ fn own_path(own: &str) -> &str {
 }
 
 impl Subtree {
-    pub(super) fn create(
-        path: &Path,
-        limits: &Limits,
-        devices: &[Device],
-    ) -> Result<Self, Error> {
+    pub(super) fn create(path: &Path, limits: &Limits, devices: &[Device]) -> Result<Self, Error> {
         let dir = make(CWD, &below_mount(path))?;
         enable(dir.as_fd());
         super::devices_bpf::restrict(dir.as_fd(), devices)?;
