@@ -2,6 +2,7 @@
 
 mod apps;
 mod attach;
+mod attacks;
 mod bad_images;
 mod cgroup2;
 mod cli;

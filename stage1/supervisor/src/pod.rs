@@ -62,7 +62,12 @@ fn set_up(plan: &PodPlan) -> Result<(), Error> {
     for volume in &plan.volumes {
         gather(volume, &root)?;
     }
-    memory(&root, "dev/shm", &[("mode", "1777"), ("size", "64m")])?;
+    let files = ("nr_inodes", "65536");
+    memory(
+        &root,
+        "dev/shm",
+        &[("mode", "1777"), ("size", "64m"), files],
+    )?;
     // Sockets and their directories are quicker made in memory than on disk.
     memory(&root, "run", &[("mode", "0755"), ("size", "4m")])?;
     mounts::pivot(&root)
