@@ -2,6 +2,7 @@
 
 mod apps;
 mod attach;
+mod attacks;
 mod bad_images;
 mod cgroup2;
 mod cli;
@@ -20,6 +21,7 @@ mod handlers;
 mod identity;
 mod images;
 mod isolation;
+mod isolators;
 mod kills;
 mod lifecycle;
 mod limits;

@@ -27,6 +27,16 @@ fn limits_hold_on_version_2() {
             "cpu.weight 20",
         ],
     );
+    report.expect(
+        "isolators",
+        &[
+            // In whole pages.
+            "memory.low 7999488",
+            "rbps=1000000 wbps=1000000 riops=77 wiops=77",
+            "pod memory.max 128000000",
+            "pod pids.max 16384",
+        ],
+    );
     report.expect("namespace", &["0::/\n"]);
     report.expect("devices", &["not permitted", "open"]);
     report.expect("left", &["pods 0", "cgroups 0"]);

@@ -16,6 +16,26 @@ find /sys/fs/cgroup -path '*rkt*' -type d
 rkt stop $(cat /tmp/uuid)
 wait
 
+echo == isolators
+cat > /tmp/pod.json <<END
+{"acVersion": "0.8.11", "acKind": "PodManifest",
+ "apps": [{"name": "limited", "image": {"id": "$busybox"}, "app": {
+  "exec": ["/bin/sleep", "1000"], "user": "0", "group": "0", "isolators": [
+   {"name": "resource/memory", "value": {"request": "8M", "limit": "64M"}},
+   {"name": "resource/block-bandwidth", "value": {"default": true, "limit": "1M"}},
+   {"name": "resource/block-iops", "value": {"default": true, "limit": "77"}}]}}],
+ "isolators": [{"name": "resource/memory", "value": {"limit": "128M"}}]}
+END
+rm /tmp/uuid
+rkt run --net=none --uuid-file-save=/tmp/uuid --pod-manifest=/tmp/pod.json &
+await test -s /tmp/uuid
+rkt status --wait-ready=60s $(cat /tmp/uuid) | grep ^state
+app=$(find /sys/fs/cgroup -name limited -type d)
+for file in memory.low io.max; do echo $file $(cat $app/$file); done
+for file in memory.max pids.max; do echo pod $file $(cat $app/../$file); done
+rkt stop $(cat /tmp/uuid)
+wait
+
 echo == namespace
 rkt run --net=none $busybox --exec=/bin/sh -- -c 'grep ^0:: /proc/self/cgroup' | sed 's/.*: //'
 

@@ -247,6 +247,24 @@ impl Pod {
         }
     }
 
+    /// What became of the isolators of an app, or of the pod itself: what its stage1 wrote. `None`
+    /// where there were none, or before the pod was started.
+    ///
+    /// # Errors
+    /// The file is malformed.
+    pub fn isolators(&self, app: Option<&str>) -> Result<Option<serde_json::Value>, Error> {
+        let file = app.map_or_else(|| path::ISOLATORS.into(), path::app_isolators);
+        let Some(text) = self.dir.read_text(&file)? else {
+            return Ok(None);
+        };
+        let value = serde_json::from_str(&text);
+        value.map(Some).map_err(|error| Error::Malformed {
+            uuid: self.uuid.clone(),
+            file: file.display().to_string(),
+            reason: error.to_string(),
+        })
+    }
+
     /// When an app was created, started and ended, as far as it was.
     ///
     /// # Errors

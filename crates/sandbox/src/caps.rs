@@ -118,6 +118,12 @@ impl Capabilities {
         Self(self.0 & !other.0)
     }
 
+    /// What is in both sets.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether a capability is in the set.
     pub fn contains(self, name: &str) -> bool {
         Self::number(name).is_some_and(|n| self.0 & 1 << n != 0)

@@ -24,6 +24,9 @@ pub const INTERFACE_VERSION: &str = "coreos.com/rkt/stage1/interface-version";
 /// Pod manifest: `true` when apps may be added to and removed from the running pod.
 pub const MUTABLE: &str = "coreos.com/rkt/stage1/mutable";
 
+/// Pod manifest: `true` when an isolator that cannot be applied is an error.
+pub const STRICT_ISOLATORS: &str = "coreos.com/rkt/stage1/strict-isolators";
+
 /// App in a pod manifest: mode of its standard input (`null`, `stream`, `tty`, `interactive`).
 pub const STDIN: &str = "coreos.com/rkt/stage2/stdin";
 /// App in a pod manifest: mode of its standard output (`log`, `null`, `stream`, `tty`).

@@ -62,6 +62,14 @@ pub const SKELETON: &str = "skeleton";
 /// The options the pod was started with, as JSON.
 pub const RUNTIME_CONFIG: &str = "runtime-config";
 
+/// What became of the pod's isolators, as JSON; the pod's directory has it when there are any.
+pub const ISOLATORS: &str = "isolators";
+
+/// What became of an app's isolators, as JSON, in the pod's directory.
+pub fn app_isolators(app: &str) -> PathBuf {
+    PathBuf::from(format!("{APPS_INFO}/{app}/isolators"))
+}
+
 /// Where stage1 writes exit statuses, below the stage1 root file system.
 pub const STATUS: &str = "rkt/status";
 /// Per-app environment files (`k=v` lines), below the stage1 root file system.

@@ -27,6 +27,9 @@ pub(super) struct PodJson {
     /// Seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     started_at: Option<u64>,
+    /// What became of the pod's isolators: applied, changed or unsupported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    isolators: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     user_annotations: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -66,6 +69,9 @@ pub(super) struct AppJson {
     image_id: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     mounts: Vec<MountJson>,
+    /// What became of the app's isolators, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    isolators: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     user_annotations: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -95,6 +101,7 @@ impl PodJson {
             apps: Vec::new(),
             created_at: pod.created().doing_with(problem)?.map(seconds),
             started_at: pod.started().doing_with(problem)?.map(seconds),
+            isolators: pod.isolators(None).doing_with(problem)?,
             user_annotations: BTreeMap::new(),
             user_labels: BTreeMap::new(),
         };
@@ -163,6 +170,7 @@ impl AppJson {
             exit_code: pod.app_exit_status(&app.name).doing_with(problem)?,
             image_id: app.image.id.to_string(),
             mounts: mounts(pod, manifest, app),
+            isolators: pod.isolators(Some(&app.name)).doing_with(problem)?,
             user_annotations: inner
                 .map(|a| a.user_annotations.clone())
                 .unwrap_or_default(),

@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-use appc::PodManifest;
+use appc::{AcIdentifier, PodManifest};
 use clap::{ArgMatches, Command};
 use pod::{Pods, PrepareLock, PreparingPod};
-use stage1_abi::PrivateUsers;
+use stage1_abi::{PrivateUsers, annotation};
 
+use super::run_flags::strict_isolators;
 use super::{Entry, pod_flags};
 use crate::cli::flags::{Values, switch};
 use crate::context::Context;
@@ -24,10 +25,12 @@ pub(super) const ENTRY: Entry = Entry {
     usage: "prepare [--volume=name,kind=host,...] [--mount volume=VOL,target=PATH] [--quiet] IMAGE [-- image-args...[---]]...",
     long: "Image should be a string referencing an image; either a hash, local file on disk, or URL.\nThey will be checked in that order and the first match will be used.\n\nAn \"--\" may be used to inhibit rkt prepare's parsing of subsequent arguments,\nwhich will instead be appended to the preceding image app's exec arguments.\nEnd the image arguments with a lone \"---\" to resume argument parsing.",
     arguments: |command: Command| {
-        pod_flags::arguments(command).arg(switch(
-            "quiet",
-            "suppress superfluous output on stdout, print only the UUID on success",
-        ))
+        pod_flags::arguments(command)
+            .arg(switch(
+                "quiet",
+                "suppress superfluous output on stdout, print only the UUID on success",
+            ))
+            .arg(strict_isolators())
     },
     run: |context, matches| -> Outcome {
         let request = Request::read(context, matches)?;
@@ -51,6 +54,7 @@ pub(super) struct Request {
     policy: PullPolicy,
     no_overlay: bool,
     private_users: bool,
+    strict_isolators: bool,
 }
 
 /// The apps of the pod.
@@ -84,6 +88,7 @@ impl Request {
             policy: PullPolicy::read(matches)?,
             no_overlay: matches.is("no-overlay"),
             private_users: matches.is("private-users"),
+            strict_isolators: matches.is("strict-isolators"),
         })
     }
 
@@ -95,6 +100,7 @@ impl Request {
             policy: PullPolicy::Never,
             no_overlay: matches.is("no-overlay"),
             private_users: false,
+            strict_isolators: matches.is("strict-isolators"),
         })
     }
 
@@ -184,10 +190,15 @@ pub(super) fn prepare(
             manifest: r.manifest.clone(),
         })
         .collect();
-    let manifest = match &request.what {
+    let mut manifest = match &request.what {
         What::Images(pod) => manifest::generate(pod, &merged)?,
         What::Manifest(pod) => manifest::adopt((**pod).clone(), &merged)?,
     };
+    if request.strict_isolators {
+        let name = AcIdentifier::parse(annotation::STRICT_ISOLATORS);
+        let name = name.doing("invalid annotation")?;
+        manifest.annotations.set(name, "true");
+    }
     let made_of = Ingredients {
         manifest,
         stage1,

@@ -2,16 +2,24 @@
 
 use std::net::IpAddr;
 
-use clap::{ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use stage1_abi::{DnsConfMode, FileMode, RunArgs};
 
 use crate::cli::flags::{Values, list, optional, switch, text};
 use crate::context::Context;
 use crate::failure::Failure;
 
+/// The flag of all commands that start an app or prepare it.
+pub(super) fn strict_isolators() -> Arg {
+    switch(
+        "strict-isolators",
+        "refuse the pod when an isolator of it or of its apps cannot be applied, instead of saying so",
+    )
+}
+
 /// Adds the flags.
 pub(super) fn arguments(command: Command) -> Command {
-    command.args([
+    command.arg(strict_isolators()).args([
         optional("net", "default", "default", "configure the pod's networking. Optionally, pass a list of user-configured networks to load and set arguments to pass to each network, respectively. Syntax: --net[=n[:args], ...]").action(ArgAction::Append),
         list("dns", "name servers to write in /etc/resolv.conf. Pass 'host' to use the host's resolv.conf. Pass 'none' to ignore CNI DNS config"),
         list("dns-search", "DNS search domains to write in /etc/resolv.conf"),
@@ -77,6 +85,7 @@ pub(super) fn read(context: &Context, matches: &ArgMatches) -> Result<RunRequest
                 hosts: hosts_mode,
             },
             ipc,
+            strict_isolators: matches.is("strict-isolators"),
             ..RunArgs::default()
         },
         resolv_conf,

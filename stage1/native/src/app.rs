@@ -12,7 +12,7 @@ use supervisor::copy_volume;
 
 use crate::error::Error;
 use crate::plan::{Pod, Volumes};
-use crate::{gc, manifest, mounts, runtime_config};
+use crate::{gc, isolators, manifest, mounts, runtime_config};
 
 /// What the supervisor does not do is answered with this status.
 const REFUSED: u8 = 1;
@@ -50,12 +50,19 @@ pub(crate) fn add(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error>
         [] => None,
         some => Some(PodCgroup::open(some)?),
     };
+    run_args.strict_isolators = args.strict_isolators;
     let nets = NetList::parse(&run_args.net).map_err(|e| Error::Network(e.to_string()))?;
+    let means = isolators::Means {
+        cgroups: pod_cgroup.is_some(),
+        own_network: nets != NetList::Host,
+    };
+    let isolation = isolators::of_pod(&manifest, &run_args, means)?;
     let pod = Pod {
         args: &run_args,
         manifest: &manifest,
-        own_network: nets != NetList::Host,
+        own_network: means.own_network,
         devices: &[],
+        isolation: &isolation,
     };
     let mut volumes = Volumes::new();
     let plan = pod.app(runtime, &mut volumes, &|name, limits, devices| {

@@ -65,12 +65,19 @@ fn plan(args: &EnterArgs) -> Result<AppPlan, Error> {
         .app(&args.app)
         .ok_or_else(|| Error::Enter(format!("there is no app {:?} in the pod", args.app)))?;
     let mut app: App = manifest::app_of(runtime)?;
-    let mut insecure = runtime_config::read("")?.insecure;
+    let mut run_args = runtime_config::read("")?;
+    let mut insecure = run_args.insecure;
     if args.privileged {
         insecure = ALL_INSECURE;
         app = as_root(app);
     }
-    let isolation = isolators::of_app(&args.app, &app, insecure)?;
+    run_args.insecure = insecure;
+    let means = isolators::Means {
+        cgroups: true,
+        own_network: true,
+    };
+    let isolation = isolators::of_pod(&pod, &run_args, means)?;
+    let isolation = isolators::of_app(&args.app, &app, &isolation)?;
     let text = |arg: &OsString| arg.clone().into_string();
     let command: Result<Vec<String>, _> = args.command.iter().map(text).collect();
     let exec = command.map_err(|arg| Error::Enter(format!("argument {arg:?} is not UTF-8")))?;

@@ -1,22 +1,40 @@
-//! An app's isolators as limits and privileges.
+//! An app's isolators as limits and privileges, bounded by its pod's.
+//!
+//! Every one is applied, or it is told why not; [`outcome`] keeps what became of each.
 
-use appc::{App, IsolatorValue, Quantity, Resource};
+mod labels;
+mod limits;
+mod outcome;
+mod pod;
+mod sysctl;
+
+use appc::{App, IsolatorValue};
 use sandbox::caps::Capabilities;
 use sandbox::cgroup::Limits;
 use sandbox::seccomp::{Arch, Mode, Policy, Program};
-use stage1_abi::InsecureOptions;
 use supervisor::Security;
 
+pub(crate) use outcome::Outcomes;
+pub(crate) use pod::{Means, PodIsolation, limits_block_devices, of_pod};
+
 use crate::error::Error;
+use outcome::Fate;
 
 /// The default filter, compiled with rkt.
 const DEFAULT_FILTER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/default.bpf"));
+
+const BY_OPTION: &str = "switched off by --insecure-options";
+const NO_CGROUPS: &str = "the pod runs without control groups";
+const NOT_ALONE: &str = "the apps of a pod share it, so it is the pod's to have";
+const UNKNOWN: &str = "rkt does not know it";
 
 /// What an app's isolators come to.
 #[derive(Debug)]
 pub(crate) struct Isolation {
     pub(crate) limits: Limits,
     pub(crate) security: Security,
+    /// What became of each.
+    pub(crate) outcomes: Outcomes,
 }
 
 /// Filter wishes of an app, before they are compiled.
@@ -25,64 +43,121 @@ enum Filter {
     Wish(Option<Policy>),
 }
 
-/// Reads the isolators of `app`. One that this stage1 cannot apply is told on standard error.
-pub(crate) fn of_app(name: &str, app: &App, insecure: InsecureOptions) -> Result<Isolation, Error> {
-    let mut limits = Limits::default();
-    let mut capabilities = Capabilities::default();
-    let (mut ambient, mut no_new_privileges) = (false, false);
-    let mut oom_score_adj = None;
-    let mut filter = Filter::Default;
+/// What is gathered from the isolators of an app.
+struct Wishes {
+    limits: Limits,
+    capabilities: Capabilities,
+    ambient: bool,
+    no_new_privileges: bool,
+    oom_score_adj: Option<i32>,
+    filter: Filter,
+}
+
+/// Reads the isolators of `app`, an app of `pod`.
+pub(crate) fn of_app(name: &str, app: &App, pod: &PodIsolation) -> Result<Isolation, Error> {
+    let mut wishes = Wishes {
+        limits: Limits::default(),
+        capabilities: Capabilities::default(),
+        ambient: false,
+        no_new_privileges: false,
+        oom_score_adj: None,
+        filter: Filter::Default,
+    };
+    let mut outcomes = Outcomes::default();
     for isolator in &app.isolators.0 {
-        match isolator
-            .decode()
-            .map_err(|e| Error::app(name, e.to_string()))?
-        {
-            IsolatorValue::Memory(memory) => {
-                limits.memory = quantity(&memory).map(|q| q.value() as u64)
-            }
-            IsolatorValue::Cpu(cpu) => {
-                limits.cpu_millis = quantity(&cpu).map(|q| q.milli_value() as u64)
-            }
-            IsolatorValue::CpuShares(shares) => limits.cpu_shares = Some(u64::from(shares)),
-            IsolatorValue::CapabilitiesRetain(wish) => {
-                capabilities = names(name, &wish.set)?;
-                ambient = true;
-            }
-            IsolatorValue::CapabilitiesRemove(wish) => {
-                capabilities = capabilities.without(names(name, &wish.set)?);
-            }
-            IsolatorValue::NoNewPrivileges(wish) => no_new_privileges = wish,
-            IsolatorValue::SeccompRetain(wish) => {
-                filter = Filter::Wish(policy(name, Mode::Retain, &wish)?)
-            }
-            IsolatorValue::SeccompRemove(wish) => {
-                filter = Filter::Wish(policy(name, Mode::Remove, &wish)?)
-            }
-            IsolatorValue::OomScoreAdj(score) => oom_score_adj = Some(i32::from(score)),
-            // The pod's networks are limited, see `network`.
-            IsolatorValue::NetworkBandwidth(_) => {}
-            _ => eprintln!(
-                "rkt: app {name:?}: isolator {} is not applied",
-                isolator.name
-            ),
-        }
+        let value = isolator.decode();
+        let value = value.map_err(|e| Error::app(name, e.to_string()))?;
+        outcomes.add(isolator, wishes.take(name, &value, pod)?);
     }
-    if insecure.disable_capabilities {
-        (capabilities, ambient) = (Capabilities::ALL, false);
-    }
-    let seccomp = match (insecure.disable_seccomp, filter) {
+    let capabilities = match pod.insecure.disable_capabilities {
+        true => Capabilities::ALL,
+        false => wishes.capabilities.and(pod.capabilities),
+    };
+    let seccomp = match (pod.insecure.disable_seccomp, wishes.filter) {
         (true, _) | (_, Filter::Wish(None)) => None,
         (_, Filter::Default) => Some(default_filter(name, capabilities)?),
         (_, Filter::Wish(Some(policy))) => Some(compile(name, &policy)?),
     };
     let security = Security {
         capabilities,
-        ambient,
+        ambient: wishes.ambient && !pod.insecure.disable_capabilities,
         seccomp,
-        no_new_privileges,
-        oom_score_adj,
+        no_new_privileges: wishes.no_new_privileges || pod.no_new_privileges,
+        oom_score_adj: wishes.oom_score_adj.or(pod.oom_score_adj),
     };
-    Ok(Isolation { limits, security })
+    Ok(Isolation {
+        limits: wishes.limits,
+        security,
+        outcomes,
+    })
+}
+
+impl Wishes {
+    fn take(
+        &mut self,
+        app: &str,
+        value: &IsolatorValue,
+        pod: &PodIsolation,
+    ) -> Result<Fate, Error> {
+        if let Some(fate) = limits::take(value, &mut self.limits) {
+            return Ok(match pod.cgroups {
+                true => fate,
+                false => Fate::unsupported(NO_CGROUPS),
+            });
+        }
+        let unless = |switched_off| match switched_off {
+            true => Fate::changed(BY_OPTION),
+            false => Fate::Applied,
+        };
+        Ok(match value {
+            IsolatorValue::CapabilitiesRetain(wish) => {
+                self.capabilities = names(app, &wish.set)?;
+                self.ambient = true;
+                self.bounded(pod)
+            }
+            IsolatorValue::CapabilitiesRemove(wish) => {
+                self.capabilities = self.capabilities.without(names(app, &wish.set)?);
+                self.bounded(pod)
+            }
+            IsolatorValue::NoNewPrivileges(wish) => {
+                self.no_new_privileges = *wish;
+                match pod.no_new_privileges && !wish {
+                    true => Fate::changed("the pod's isolator bounds it"),
+                    false => Fate::Applied,
+                }
+            }
+            IsolatorValue::SeccompRetain(wish) => {
+                self.filter = Filter::Wish(policy(app, Mode::Retain, wish)?);
+                unless(pod.insecure.disable_seccomp)
+            }
+            IsolatorValue::SeccompRemove(wish) => {
+                self.filter = Filter::Wish(policy(app, Mode::Remove, wish)?);
+                unless(pod.insecure.disable_seccomp)
+            }
+            IsolatorValue::OomScoreAdj(score) => {
+                self.oom_score_adj = Some(i32::from(*score));
+                Fate::Applied
+            }
+            // The pod's networks are limited, see `network`, and its namespaces set, see `pod`.
+            IsolatorValue::NetworkBandwidth(_) if pod.alone => pod.bandwidth(),
+            IsolatorValue::Sysctl(_) if pod.alone => Fate::Applied,
+            IsolatorValue::NetworkBandwidth(_) | IsolatorValue::Sysctl(_) => {
+                Fate::unsupported(NOT_ALONE)
+            }
+            _ => labels::fate(value).unwrap_or_else(|| Fate::unsupported(UNKNOWN)),
+        })
+    }
+
+    /// What becomes of the capabilities that were asked for.
+    fn bounded(&self, pod: &PodIsolation) -> Fate {
+        if pod.insecure.disable_capabilities {
+            return Fate::changed(BY_OPTION);
+        }
+        match self.capabilities.without(pod.capabilities) {
+            Capabilities::EMPTY => Fate::Applied,
+            _ => Fate::changed("the pod's isolator bounds it"),
+        }
+    }
 }
 
 /// An app that keeps CAP_SYS_ADMIN may make namespaces by it, so its filter lets it.
@@ -97,10 +172,6 @@ fn compile(name: &str, policy: &Policy) -> Result<Program, Error> {
     policy
         .compile(Arch::native())
         .map_err(|e| Error::app(name, e.to_string()))
-}
-
-fn quantity(resource: &Resource) -> Option<&Quantity> {
-    resource.limit.as_ref().filter(|q| q.value() > 0)
 }
 
 fn names(app: &str, set: &[String]) -> Result<Capabilities, Error> {

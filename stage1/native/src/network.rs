@@ -171,11 +171,8 @@ fn bandwidth(pod: &PodManifest) -> Result<Option<Limits>, Error> {
         match (own, pod.apps.len()) {
             (None, _) => {}
             (own, 1) => found = found.or(own),
-            _ => eprintln!(
-                "rkt: app {:?}: isolator {NAME} is not applied: the apps of a pod share its \
-                 interfaces, so it is the pod's to have",
-                runtime.name.as_str()
-            ),
+            // `isolators` says so.
+            _ => {}
         }
     }
     let Some(isolator) = found else {

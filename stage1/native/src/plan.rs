@@ -28,6 +28,8 @@ pub(crate) struct Pod<'a> {
     pub(crate) own_network: bool,
     /// Devices that volumes give to some of the apps.
     pub(crate) devices: &'a [Device],
+    /// What the pod's isolators come to.
+    pub(crate) isolation: &'a isolators::PodIsolation,
 }
 
 /// What makes the cgroup of an app, given its name, its limits and its devices.
@@ -38,6 +40,9 @@ impl Pod<'_> {
     /// The plan of the pod in the working directory.
     pub(crate) fn plan(&self, cgroup_for: &MakeCgroup<'_>) -> Result<PodPlan, Error> {
         self.refuse_unsupported()?;
+        let isolation = self.isolation;
+        let outcomes = &isolation.outcomes;
+        outcomes.report("the pod", isolation.strict, Path::new(path::ISOLATORS))?;
         let mut volumes = Volumes::new();
         host_files(self.args, &mut volumes);
         let mut apps = Vec::with_capacity(self.manifest.apps.len());
@@ -49,6 +54,7 @@ impl Pod<'_> {
             volumes: volumes.into_values().collect(),
             apps,
             log: log(&self.args.uuid),
+            sysctls: isolation.sysctls.clone(),
             mutable: self.args.mutable,
             debug: self.args.debug,
             stop_timeout: STOP_TIMEOUT,
@@ -69,7 +75,12 @@ impl Pod<'_> {
     ) -> Result<AppPlan, Error> {
         let name = runtime.name.as_str();
         let app = manifest::app_of(runtime)?;
-        let isolation = isolators::of_app(name, &app, self.args.insecure)?;
+        let isolation = isolators::of_app(name, &app, self.isolation)?;
+        isolation.outcomes.report(
+            &format!("app {name:?}"),
+            self.isolation.strict,
+            &path::app_isolators(name),
+        )?;
         let mounts = mounts::of_app(self.manifest, runtime, &app, volumes)?;
         let notify = runtime.annotations.get(annotation::SUPPORTS_NOTIFY) == Some("true");
         let devices = match self.devices {

@@ -4,14 +4,16 @@
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
+use appc::PodManifest;
 use net::PodNetworks;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use sandbox::Context;
-use sandbox::cgroup::{Device, Location, PodCgroup};
+use sandbox::cgroup::{Device, Limits, Location, PodCgroup};
 use sandbox::clone::{Child, Cloned, Namespaces, clone};
 use sandbox::memory::poll_at_rest;
 use sandbox::signals::{self, SignalFd};
@@ -21,6 +23,7 @@ use supervisor::{KILLED_BY_SIGNAL, Links, PodPlan, StreamMode};
 
 use crate::error::Error;
 use crate::host::{self, Telling};
+use crate::isolators::{self, Means};
 use crate::network::{End, Network};
 use crate::sockets::{self, Socket};
 use crate::{FAILURE, gc, manifest, mounts, network, plan, runtime_config};
@@ -63,13 +66,23 @@ fn start(
     let network = Network::plan(args, &pod)?;
     host::enter_scope(&args.uuid);
     let devices = mounts::devices_of_pod(&pod);
-    let cgroup = make_cgroup(&args.uuid, &devices)?;
+    let location = find_cgroup(args, &pod)?;
+    let means = Means {
+        cgroups: location.is_some(),
+        own_network: network.is_own(),
+    };
+    let isolation = isolators::of_pod(&pod, args, means)?;
+    let cgroup = match &location {
+        Some(location) => Some(make_cgroup(location, &isolation.limits, &devices)?),
+        None => None,
+    };
     runtime_config::write(args)?;
     let planned = plan::Pod {
         args,
         manifest: &pod,
         own_network: network.is_own(),
         devices: &devices,
+        isolation: &isolation,
     };
     let mut plan = planned.plan(&|app, limits, devices| match &cgroup {
         Some(cgroup) => cgroup.app(app, limits, devices).map(Some),
@@ -180,15 +193,27 @@ fn check_lock() -> Result<(), Error> {
     }
 }
 
-/// Makes the pod's cgroup. Where cgroups are not to be had, a pod runs without, and says so.
-fn make_cgroup(uuid: &str, devices: &[Device]) -> Result<Option<PodCgroup>, Error> {
-    let location = match Location::find(&format!("machine-rkt-{uuid}.slice")) {
-        Ok(location) => location,
-        Err(error) => {
-            eprintln!("rkt: the pod runs without cgroups: {error}");
-            return Ok(None);
-        }
-    };
+/// Where the pod's cgroup will be. Where cgroups are not to be had, a pod runs without, and says so.
+fn find_cgroup(args: &RunArgs, pod: &PodManifest) -> Result<Option<Location>, Error> {
+    // Apps that come later may want it.
+    let block = args.mutable || isolators::limits_block_devices(pod)?;
+    Ok(
+        match Location::find(&format!("machine-rkt-{}.slice", args.uuid), block) {
+            Ok(location) => Some(location),
+            Err(error) => {
+                eprintln!("rkt: the pod runs without cgroups: {error}");
+                None
+            }
+        },
+    )
+}
+
+/// Makes the pod's cgroup.
+fn make_cgroup(
+    location: &Location,
+    limits: &Limits,
+    devices: &[Device],
+) -> Result<PodCgroup, Error> {
     // Written first: who cleans up after a kill must find what there may be.
     let directories: Vec<String> = location
         .directories()
@@ -197,7 +222,7 @@ fn make_cgroup(uuid: &str, devices: &[Device]) -> Result<Option<PodCgroup>, Erro
     // Cut off by a kill, they name less than was made: nothing was made yet.
     write_file(path::CGROUPS, &directories.concat())?;
     write_file(path::SUBCGROUP, &location.path().to_string_lossy())?;
-    Ok(Some(PodCgroup::create(&location, devices)?))
+    Ok(PodCgroup::create(location, limits, devices)?)
 }
 
 /// Writes a file of the pod directory.
@@ -209,8 +234,10 @@ pub(crate) fn write_file(name: &str, text: &str) -> Result<(), Error> {
 }
 
 /// Writes a file of the pod directory so that a reader finds all of it or nothing.
-fn replace_file(name: &str, text: &str) -> Result<(), Error> {
-    let temporary = format!(".{name}");
+pub(crate) fn replace_file(name: impl AsRef<Path>, text: &str) -> Result<(), Error> {
+    let name = name.as_ref();
+    let mut temporary = name.as_os_str().to_owned();
+    temporary.push(".new");
     std::fs::write(&temporary, text)
         .and_then(|()| std::fs::rename(&temporary, name))
         .map_err(|source| Error::Write {

@@ -20,6 +20,8 @@ pub struct PodPlan {
     pub apps: Vec<AppPlan>,
     /// Whose log it is.
     pub log: LogPlan,
+    /// Kernel parameters of the pod's namespaces, by name.
+    pub sysctls: Vec<(String, String)>,
     /// Apps come and go while the pod runs; it ends only when it is told to.
     pub mutable: bool,
     /// Print each operation of the apps' file systems.

@@ -55,16 +55,42 @@ fn set_up(plan: &PodPlan) -> Result<(), Error> {
     rustix::process::umask(Mode::empty());
     rustix::system::sethostname(plan.hostname.as_bytes())
         .context("set host name", &plan.hostname)?;
+    set_parameters(&plan.sysctls)?;
     let recursive_slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     mount_change("/", recursive_slave).context("detach mounts of", "the host")?;
     let root = stage1_root()?;
     for volume in &plan.volumes {
         gather(volume, &root)?;
     }
-    memory(&root, "dev/shm", &[("mode", "1777"), ("size", "64m")])?;
+    let files = ("nr_inodes", "65536");
+    memory(
+        &root,
+        "dev/shm",
+        &[("mode", "1777"), ("size", "64m"), files],
+    )?;
     // Sockets and their directories are quicker made in memory than on disk.
     memory(&root, "run", &[("mode", "0755"), ("size", "4m")])?;
     mounts::pivot(&root)
+}
+
+/// Sets kernel parameters, through the host's `/proc`: it shows each process those of its own
+/// namespaces.
+fn set_parameters(parameters: &[(String, String)]) -> Result<(), Error> {
+    for (name, value) in parameters {
+        let what = || format!("kernel parameter {name} to {value:?}");
+        // As sysctl(8) reads names: the first separator says which one it is.
+        let separator = name.find(['.', '/']).map(|at| &name[at..=at]);
+        let file = match separator {
+            Some(".") => name.replace('.', "/"),
+            _ => name.clone(),
+        };
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(CWD, format!("/proc/sys/{file}"), flags, Mode::empty())
+            .and_then(|fd| rustix::io::write(fd, value.as_bytes()))
+            .map(drop)
+            .context("set", what())?;
+    }
+    Ok(())
 }
 
 /// Mounts a file system in memory below the root.

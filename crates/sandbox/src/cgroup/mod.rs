@@ -3,6 +3,7 @@
 //! A pod lives in a cgroup of its own below its caller's (devel-cgroups), each app in one below
 //! the pod's.
 
+mod block;
 mod devices;
 mod devices_bpf;
 mod hasten;
@@ -29,10 +30,27 @@ const MOUNT: &str = "/sys/fs/cgroup";
 pub struct Limits {
     /// Bytes of memory.
     pub memory: Option<u64>,
+    /// Bytes of memory that the kernel takes from others first when it runs short: `memory.low`,
+    /// or the soft limit of version 1.
+    pub memory_request: Option<u64>,
     /// Thousandths of a processor.
     pub cpu_millis: Option<u64>,
     /// Relative weight, 1024 being the default (cgroup v1's scale).
     pub cpu_shares: Option<u64>,
+    /// Bytes a second that are read, and that are written, on each block device. Version 1 counts
+    /// writes that go past the page cache only.
+    pub block_bandwidth: Option<u64>,
+    /// Operations a second, likewise.
+    pub block_iops: Option<u64>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
+}
+
+impl Limits {
+    /// Whether block devices are limited.
+    pub fn limits_block_devices(&self) -> bool {
+        self.block_bandwidth.is_some() || self.block_iops.is_some()
+    }
 }
 
 /// The cgroup of a pod.
@@ -67,11 +85,12 @@ pub struct Location {
 
 impl Location {
     /// Finds the place for the cgroup `name`, one path component, of a pod started by this
-    /// process.
+    /// process. `block`: block devices will be limited, which on version 1 takes one more
+    /// hierarchy.
     ///
     /// # Errors
     /// Cgroups that are not mounted.
-    pub fn find(name: &str) -> Result<Self, Error> {
+    pub fn find(name: &str, block: bool) -> Result<Self, Error> {
         let file = "/proc/self/cgroup";
         let own = std::fs::read_to_string(file).context("read", file)?;
         if is_v2()? {
@@ -86,7 +105,7 @@ impl Location {
         let path = v1::tracked_path(&own).join(name);
         Ok(Self {
             path,
-            places: v1::places(&own, name),
+            places: v1::places(&own, name, block),
             v2: false,
         })
     }
@@ -103,14 +122,15 @@ impl Location {
 }
 
 impl PodCgroup {
-    /// Makes the pod's cgroup. Its apps may use the standard devices and `devices`.
+    /// Makes the pod's cgroup. Its apps may use the standard devices and `devices`, and together
+    /// not more than `limits`.
     ///
     /// # Errors
-    /// Cgroups that are not writable.
-    pub fn create(location: &Location, devices: &[Device]) -> Result<Self, Error> {
+    /// Cgroups that are not writable, a limit that cannot be set.
+    pub fn create(location: &Location, limits: &Limits, devices: &[Device]) -> Result<Self, Error> {
         Ok(Self(match location.v2 {
-            true => Tree::V2(v2::Subtree::create(&location.path, devices)?),
-            false => Tree::V1(v1::Hierarchies::create(&location.places, devices)?),
+            true => Tree::V2(v2::Subtree::create(&location.path, limits, devices)?),
+            false => Tree::V1(v1::Hierarchies::create(&location.places, limits, devices)?),
         }))
     }
 
@@ -302,6 +322,15 @@ fn is_v2() -> Result<bool, Error> {
     const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
     let stat = rustix::fs::statfs(MOUNT).context("inspect", MOUNT)?;
     Ok(stat.f_type as i64 == CGROUP2_SUPER_MAGIC)
+}
+
+/// Writes one value to a control file of a cgroup that not every kernel has; where it is missing,
+/// what it limits is missing, too.
+fn set_if_there(dir: BorrowedFd<'_>, file: &str, value: &str) -> Result<(), Error> {
+    match set(dir, file, value) {
+        Err(error) if error.errno == rustix::io::Errno::NOENT => Ok(()),
+        result => result,
+    }
 }
 
 /// Writes one value to a control file of a cgroup.

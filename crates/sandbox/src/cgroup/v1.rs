@@ -7,7 +7,7 @@ use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-use super::{Device, Limits, MOUNT, PERIOD_US, cpu_quota, devices, set};
+use super::{Device, Limits, MOUNT, PERIOD_US, block, cpu_quota, devices, set, set_if_there};
 use crate::error::{Context, Error};
 
 /// Hierarchies that a pod joins when the host has them: those that limit it, account for it or
@@ -20,6 +20,8 @@ const JOINED: [&str; 6] = [
     "name=systemd",
     "pids",
 ];
+/// Joined only by pods whose block devices are limited.
+const BLOCK: &str = "blkio";
 
 /// The pod's directories in the joined hierarchies.
 #[derive(Debug)]
@@ -64,7 +66,7 @@ pub(super) fn tracked_path(own: &str) -> PathBuf {
 /// Directories of a process's cgroups, from its `/proc/PID/cgroup`.
 pub(super) fn places_of(cgroups: &str) -> Vec<PathBuf> {
     lines(cgroups)
-        .filter(|(c, _)| joined(c))
+        .filter(|(c, path)| joined(c) || (is_block(c) && *path != "/"))
         .map(|(c, path)| below(&mount_of(c), Path::new(path)))
         .filter(|place| place.is_dir())
         .collect()
@@ -78,11 +80,15 @@ fn joined(controllers: &str) -> bool {
     controllers.split(',').any(|c| JOINED.contains(&c))
 }
 
+fn is_block(controllers: &str) -> bool {
+    controllers.split(',').any(|c| c == BLOCK)
+}
+
 /// The pod's directories: controllers and path, from the caller's `/proc/self/cgroup`. In every
 /// hierarchy the pod stays below its caller, and so under the caller's limits.
-pub(super) fn places(own: &str, name: &str) -> Vec<(String, PathBuf)> {
+pub(super) fn places(own: &str, name: &str, block: bool) -> Vec<(String, PathBuf)> {
     lines(own)
-        .filter(|(c, _)| joined(c))
+        .filter(|(c, _)| joined(c) || (block && is_block(c)))
         .map(|(c, caller)| (c.to_owned(), mount_of(c), caller))
         // A hierarchy the kernel has but nobody mounted cannot be used.
         .filter(|(_, mount, _)| mount.is_dir())
@@ -91,7 +97,11 @@ pub(super) fn places(own: &str, name: &str) -> Vec<(String, PathBuf)> {
 }
 
 impl Hierarchies {
-    pub(super) fn create(places: &[(String, PathBuf)], devices: &[Device]) -> Result<Self, Error> {
+    pub(super) fn create(
+        places: &[(String, PathBuf)],
+        limits: &Limits,
+        devices: &[Device],
+    ) -> Result<Self, Error> {
         let mut hierarchies = Vec::with_capacity(places.len());
         for (controllers, path) in places {
             let dir = make(CWD, path)?;
@@ -107,6 +117,10 @@ impl Hierarchies {
             devices: devices.to_vec(),
         };
         pod.close_devices()?;
+        pod.refuse_unenforceable(limits)?;
+        for hierarchy in &pod.all {
+            hierarchy.limit(&hierarchy.dir, limits)?;
+        }
         Ok(pod)
     }
 
@@ -163,18 +177,14 @@ impl Hierarchies {
         limits: &Limits,
         devices: &[Device],
     ) -> Result<Vec<OwnedFd>, Error> {
+        self.refuse_unenforceable(limits)?;
         let mut procs = Vec::with_capacity(self.all.len());
         let others = devices::others(&self.devices, devices);
         // Where it has no device more than the app, the pod's policy is inherited.
         let inherits = |h: &&Hierarchy| h.has("devices") && others.is_empty();
         for hierarchy in self.all.iter().filter(|h| !inherits(h)) {
             let dir = make(hierarchy.dir.as_fd(), Path::new(name))?;
-            if hierarchy.has("memory") {
-                limit_memory(&dir, limits)?;
-            }
-            if hierarchy.has("cpu") {
-                limit_cpu(&dir, limits)?;
-            }
+            hierarchy.limit(&dir, limits)?;
             if hierarchy.has("devices") {
                 for device in &others {
                     set(dir.as_fd(), "devices.deny", &device.rule())?;
@@ -182,37 +192,79 @@ impl Hierarchies {
             }
             procs.push(open_procs(dir.as_fd(), Path::new(name))?);
         }
-        self.refuse_unenforceable(limits)?;
         Ok(procs)
     }
 
     fn refuse_unenforceable(&self, limits: &Limits) -> Result<(), Error> {
         let lacks = |controller: &str| !self.all.iter().any(|h| h.has(controller));
-        if limits.memory.is_some() && lacks("memory") {
+        if (limits.memory.is_some() || limits.memory_request.is_some()) && lacks("memory") {
             return Err(Errno::OPNOTSUPP).context("limit", "memory: no memory controller");
         }
         if (limits.cpu_millis.is_some() || limits.cpu_shares.is_some()) && lacks("cpu") {
             return Err(Errno::OPNOTSUPP).context("limit", "cpu: no cpu controller");
         }
+        if limits.limits_block_devices() && lacks(BLOCK) {
+            return Err(Errno::OPNOTSUPP).context("limit", "block devices: no blkio controller");
+        }
         Ok(())
     }
 }
 
+impl Hierarchy {
+    /// Sets those of the limits that this hierarchy is for, on a directory in it.
+    fn limit(&self, dir: &OwnedFd, limits: &Limits) -> Result<(), Error> {
+        if self.has("memory") {
+            limit_memory(dir, limits)?;
+        }
+        if self.has("cpu") {
+            limit_cpu(dir, limits)?;
+        }
+        if self.has(BLOCK) {
+            limit_block(dir, limits)?;
+        }
+        match limits.pids.filter(|_| self.has("pids")) {
+            Some(most) => set(dir.as_fd(), "pids.max", &most.to_string()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Version 1 has a file for each direction, and a line for each device.
+fn limit_block(dir: &OwnedFd, limits: &Limits) -> Result<(), Error> {
+    if !limits.limits_block_devices() {
+        return Ok(());
+    }
+    for device in block::devices()? {
+        for (unit, most) in [("bps", limits.block_bandwidth), ("iops", limits.block_iops)] {
+            let Some(most) = most else { continue };
+            for direction in ["read", "write"] {
+                let file = format!("blkio.throttle.{direction}_{unit}_device");
+                set(dir.as_fd(), &file, &format!("{device} {most}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn limit_memory(dir: &OwnedFd, limits: &Limits) -> Result<(), Error> {
+    if let Some(bytes) = limits.memory_request {
+        set(
+            dir.as_fd(),
+            "memory.soft_limit_in_bytes",
+            &bytes.to_string(),
+        )?;
+    }
     let Some(bytes) = limits.memory else {
         return Ok(());
     };
     set(dir.as_fd(), "memory.limit_in_bytes", &bytes.to_string())?;
     // With swap accounting, swap must not become the way around the limit; without, the file is
     // not there.
-    match set(
+    set_if_there(
         dir.as_fd(),
         "memory.memsw.limit_in_bytes",
         &bytes.to_string(),
-    ) {
-        Err(error) if error.errno != Errno::NOENT => Err(error),
-        _ => Ok(()),
-    }
+    )
 }
 
 fn limit_cpu(dir: &OwnedFd, limits: &Limits) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
 
-use super::{Device, Limits, MOUNT, PERIOD_US, cpu_quota, devices, set};
+use super::{Device, Limits, MOUNT, PERIOD_US, block, cpu_quota, devices, set, set_if_there};
 use crate::error::{Context, Error};
 
 /// Controllers that limit apps, enabled where the kernel has them.
@@ -39,10 +39,11 @@ fn own_path(own: &str) -> &str {
 }
 
 impl Subtree {
-    pub(super) fn create(path: &Path, devices: &[Device]) -> Result<Self, Error> {
+    pub(super) fn create(path: &Path, limits: &Limits, devices: &[Device]) -> Result<Self, Error> {
         let dir = make(CWD, &below_mount(path))?;
         enable(dir.as_fd());
         super::devices_bpf::restrict(dir.as_fd(), devices)?;
+        limit(dir.as_fd(), limits)?;
         let supervisor = make(dir.as_fd(), Path::new(SUPERVISOR))?;
         Ok(Self {
             dir,
@@ -78,25 +79,51 @@ impl Subtree {
         if !devices::others(&self.devices, devices).is_empty() {
             super::devices_bpf::restrict(dir.as_fd(), devices)?;
         }
-        if let Some(bytes) = limits.memory {
-            set(dir.as_fd(), "memory.max", &bytes.to_string())?;
-            match set(dir.as_fd(), "memory.swap.max", "0") {
-                Err(error) if error.errno != Errno::NOENT => return Err(error),
-                _ => {}
-            }
-        }
-        if let Some(millis) = limits.cpu_millis {
-            set(
-                dir.as_fd(),
-                "cpu.max",
-                &format!("{} {PERIOD_US}", cpu_quota(millis)),
-            )?;
-        }
-        if let Some(shares) = limits.cpu_shares {
-            set(dir.as_fd(), "cpu.weight", &weight(shares).to_string())?;
-        }
+        limit(dir.as_fd(), limits)?;
         Ok(dir)
     }
+}
+
+fn limit(dir: BorrowedFd<'_>, limits: &Limits) -> Result<(), Error> {
+    if let Some(bytes) = limits.memory {
+        set(dir, "memory.max", &bytes.to_string())?;
+        set_if_there(dir, "memory.swap.max", "0")?;
+    }
+    if let Some(bytes) = limits.memory_request {
+        set(dir, "memory.low", &bytes.to_string())?;
+    }
+    if let Some(millis) = limits.cpu_millis {
+        set(
+            dir,
+            "cpu.max",
+            &format!("{} {PERIOD_US}", cpu_quota(millis)),
+        )?;
+    }
+    if let Some(shares) = limits.cpu_shares {
+        set(dir, "cpu.weight", &weight(shares).to_string())?;
+    }
+    if limits.limits_block_devices() {
+        for device in block::devices()? {
+            set(dir, "io.max", &io_max(&device, limits))?;
+        }
+    }
+    match limits.pids {
+        // The pod's own protection: without the controller it does without.
+        Some(most) => set_if_there(dir, "pids.max", &most.to_string()),
+        None => Ok(()),
+    }
+}
+
+/// A line of `io.max`.
+fn io_max(device: &str, limits: &Limits) -> String {
+    let mut line = device.to_owned();
+    if let Some(bytes) = limits.block_bandwidth {
+        line.push_str(&format!(" rbps={bytes} wbps={bytes}"));
+    }
+    if let Some(operations) = limits.block_iops {
+        line.push_str(&format!(" riops={operations} wiops={operations}"));
+    }
+    line
 }
 
 /// Version 1's shares (2 to 262144, default 1024) on version 2's scale (1 to 10000, default 100),
@@ -189,6 +216,17 @@ mod tests {
         assert_eq!(weight(1024), 39);
         assert_eq!(weight(262_144), 10_000);
         assert_eq!(weight(0), 1);
+    }
+
+    #[test]
+    fn block_limits_are_lines() {
+        let limits = Limits {
+            block_bandwidth: Some(1000),
+            block_iops: Some(5),
+            ..Limits::default()
+        };
+        let line = io_max("8:0", &limits);
+        assert_eq!(line, "8:0 rbps=1000 wbps=1000 riops=5 wiops=5");
     }
 
     #[test]

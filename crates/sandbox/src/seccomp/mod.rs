@@ -6,6 +6,7 @@
 mod bpf;
 mod policy;
 mod sets;
+mod systemd;
 
 pub use bpf::Arch;
 pub use policy::{Mode, Policy, PolicyError};

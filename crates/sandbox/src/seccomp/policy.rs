@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Program;
 use super::bpf::{Arch, Ranges, Verdict, assemble};
-use super::sets;
+use super::{sets, systemd};
 
 /// How the listed calls are meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,11 +170,19 @@ fn expand<'a>(name: &'a str, names: &mut Vec<&'a str>) -> Result<(), PolicyError
         }
         "@docker/default-blacklist" | "@rkt/default-blacklist" => names.extend(sets::DOCKER_BLACK),
         "@appc.io/empty" => {}
+        group if group.starts_with("@systemd/") => {
+            let members = systemd::group(group);
+            let members = members.ok_or_else(|| PolicyError::Unknown(group.to_owned()))?;
+            for member in members {
+                expand(member, names)?;
+            }
+        }
         call if Arch::knows(call) => names.push(call),
         // Calls of the original's lists that today's tables dropped.
         call if sets::DOCKER_WHITE.contains(&call)
             || sets::DOCKER_BLACK.contains(&call)
-            || sets::ARM.contains(&call) => {}
+            || sets::ARM.contains(&call)
+            || systemd::knows(call) => {}
         unknown => return Err(PolicyError::Unknown(unknown.to_owned())),
     }
     Ok(())
@@ -251,6 +259,11 @@ mod tests {
             ENOSYS,
             "the C library must be able to start"
         );
+        let nested = Policy::new(Mode::Remove, &["@systemd/privileged"], Some(1)).unwrap();
+        for call in ["chown", "swapon", "init_module", "acct"] {
+            assert_eq!(answer(&nested, call, 0), EPERM, "{call}");
+        }
+        assert_eq!(answer(&nested, "read", 0), ALLOW);
         assert!(Policy::new(Mode::Retain, &["@appc.io/all"], None).is_none());
         assert_eq!(
             Policy::new(Mode::Remove, &["@appc.io/empty"], None),

@@ -16,6 +16,8 @@ pub struct AppArgs {
     /// For `app/add`: what the user switched off for this app. Left out when nothing was, since
     /// the original's stage1 does not know these options here.
     pub insecure: InsecureOptions,
+    /// For `app/add`: an isolator that cannot be applied is an error. Left out likewise.
+    pub strict_isolators: bool,
 }
 
 impl AppArgs {
@@ -28,6 +30,7 @@ impl AppArgs {
         for (name, set) in self.insecure.flags() {
             args.flag(name, set);
         }
+        args.flag("--strict-isolators", self.strict_isolators);
         args.0
     }
 
@@ -43,6 +46,9 @@ impl AppArgs {
                 b"--debug" => this.debug = option.truth("--debug")?,
                 b"--uuid" => this.uuid = Some(option.text("--uuid")?),
                 b"--app" => this.app = option.text("--app")?,
+                b"--strict-isolators" => {
+                    this.strict_isolators = option.truth("--strict-isolators")?
+                }
                 _ if this.insecure.take(&option)? => {}
                 _ => return Err(ArgsError::Unknown(arg)),
             }

@@ -32,6 +32,9 @@ pub struct RunArgs {
     pub mutable: bool,
     /// `auto`, `private` or `parent`. Version 6.
     pub ipc: Option<String>,
+    /// An isolator that cannot be applied is an error. Left out when it is not asked for, since
+    /// the original's stage1 does not know it.
+    pub strict_isolators: bool,
 }
 
 impl RunArgs {
@@ -66,6 +69,7 @@ impl RunArgs {
         if version >= 6 {
             args.value("--ipc", self.ipc.as_ref());
         }
+        args.flag("--strict-isolators", self.strict_isolators);
         args.0.push(OsString::from(&self.uuid));
         args.0
     }
@@ -101,6 +105,9 @@ impl RunArgs {
                 b"--dns-conf-mode" => {
                     let text = option.text("--dns-conf-mode")?;
                     run.dns_conf_mode = option.parsed("--dns-conf-mode", &text)?;
+                }
+                b"--strict-isolators" => {
+                    run.strict_isolators = option.truth("--strict-isolators")?
                 }
                 b"--mutable" => run.mutable = option.truth("--mutable")?,
                 b"--ipc" => run.ipc = Some(option.text("--ipc")?).filter(|i| !i.is_empty()),

@@ -8,6 +8,7 @@ use pod::PrepareLock;
 
 use crate::cli::flags::{Values, list, words};
 use crate::cli::groups::MARK;
+use crate::commands::run_flags::strict_isolators;
 use crate::commands::{Entry, pod_flags, running};
 use crate::context::Context;
 use crate::failure::{Doing, Failure, Outcome};
@@ -25,6 +26,7 @@ pub(super) const ENTRY: Entry = Entry {
         command.args(pod_flags::per_app()).args([
             list("mnt-volume", "volume and where it is mounted in the app. Syntax: --mnt-volume=name=NAME,kind=host|empty,source=PATH,target=PATH[,readOnly=BOOL]"),
             list(MARK, "").hide(true),
+            strict_isolators(),
             words("image"),
         ])
     },
@@ -72,6 +74,7 @@ fn add(context: &Context, matches: &ArgMatches) -> Outcome {
     let mut args = pod.args(&name);
     args.uuid = Some(pod.pod().uuid().to_owned());
     args.insecure = context.insecure.run;
+    args.strict_isolators = matches.is("strict-isolators");
     changing.add(&images, runtime, &image, &args)?;
     Ok(ExitCode::SUCCESS)
 }
