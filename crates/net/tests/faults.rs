@@ -8,30 +8,22 @@ use std::time::{Duration, Instant};
 use common::{World, ip, listen, run, talk, until};
 use net::{Forward, HostPort, Protocol};
 
-fn script(world: &World, name: &str, text: &str) {
-    let path = world.dir.join("etc/net.d").join(name);
-    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-}
-
 #[test]
 fn a_plugin_that_hangs_is_killed_with_what_it_started() {
     let mut world = World::new();
     world.paths.plugins = vec![world.dir.join("etc/net.d")];
     world.paths.patience = Duration::from_millis(500);
     let mark = world.dir.join("pid");
-    script(
-        &world,
+    world.script(
         "hangs",
         &format!("sleep 987 & echo $! > {}; wait", mark.display()),
     );
     // An endless answer, and one that never reads its input.
-    script(
-        &world,
+    world.script(
         "floods",
         "while :; do echo 0123456789012345678901234567890123456789; done",
     );
-    script(&world, "deaf", "exec <&-; exec sleep 987");
+    world.script("deaf", "exec <&-; exec sleep 987");
     for (kind, word) in [
         ("hangs", "did not answer"),
         ("floods", ""),
@@ -121,7 +113,7 @@ fn a_failure_at_any_step_is_undone() {
             "exit status: 9",
         ),
     ];
-    script(&world, "fails", "[ $CNI_COMMAND = DEL ] || exit 9");
+    world.script("fails", "[ $CNI_COMMAND = DEL ] || exit 9");
     for (what, plugins, word) in steps {
         let conf = format!(r#"{{"cniVersion":"1.0.0","name":"x","plugins":[{plugins}]}}"#);
         world.conf("10-x.conflist", &conf);
