@@ -355,3 +355,54 @@ fn a_hosts_own_firewall_is_left_alone() {
     drop((first, second, listener, far));
     pods.iter().for_each(|pod| world.collect(pod));
 }
+
+/// Who drops forwarded packets with iptables-nft decides what passes; forwarded ports and pods pass
+/// as soon as that host's own rules let them.
+#[test]
+fn a_host_that_drops_forwarded_packets_decides_itself() {
+    let world = World::new();
+    world.conf(
+        "10-x.conf",
+        r#"{"name":"x","type":"ptp","ipMasq":true,"ipam":{"type":"host-local","subnet":"10.44.0.0/24","routes":[{"dst":"0.0.0.0/0"}]}}"#,
+    );
+    run("iptables-nft", "-P FORWARD DROP");
+    run(
+        "iptables-nft",
+        "-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+    );
+    let port = Forward {
+        from: HostPort {
+            protocol: Protocol::Tcp,
+            addr: None,
+            port: 8080,
+        },
+        pod_port: 80,
+    };
+    let pod = world.pod("dropped");
+    let networks = world.set_up(&pod, "x", &[port]).unwrap();
+    let listener = pod.inside(|| listen("0.0.0.0:80"));
+    let far = world.in_far(|| listen("192.0.2.1:80"));
+    let (to_port, to_far) = (
+        "192.0.2.2:8080".parse().unwrap(),
+        "192.0.2.1:80".parse().unwrap(),
+    );
+    let connect =
+        |to| std::net::TcpStream::connect_timeout(&to, Duration::from_millis(400)).is_ok();
+    assert!(!world.in_far(|| connect(to_port)), "its policy holds");
+    assert!(!pod.inside(|| connect(to_far)), "its policy holds");
+    // Nothing is forwarded between the host itself and the pod.
+    talk(&listener, "127.0.0.1:8080".parse().unwrap(), |c| c());
+    run(
+        "iptables-nft",
+        "-A FORWARD -m conntrack --ctstate DNAT -j ACCEPT",
+    );
+    run("iptables-nft", "-A FORWARD -s 10.44.0.0/24 -j ACCEPT");
+    talk(&listener, to_port, |c| world.in_far(c));
+    let seen = talk(&far, to_far, |c| pod.inside(c));
+    assert_eq!(seen.to_string(), "192.0.2.2");
+    let saved = run("iptables-nft", "-S FORWARD");
+    world.tear_down(&pod);
+    assert_eq!(run("iptables-nft", "-S FORWARD"), saved);
+    drop((networks, listener, far));
+    world.collect(&pod);
+}
