@@ -174,7 +174,7 @@ fn networks_are_selected_in_all_ways() {
         assert!(line.starts_with(start), "{all:?}");
     }
     for (flags, word) in [
-        (&["--net=e2e-back", "--net=e2e-back"][..], "named twice"),
+        (&["--net=e2e-back", "--net=e2e-back"][..], "more than once"),
         (&["--net=none", "--net=e2e-back"], "cannot be combined"),
         (&["--net=e2e-back:IP"], "NAME=VALUE"),
         (&["--net=e2e-back:IP=10.1.1.1"], "not in its ranges"),
