@@ -31,13 +31,18 @@ fn starts(programs: &Programs, table: &mut Table) -> Result<()> {
         command.arg("--net").arg(program).args(args);
         output(command)
     };
-    let floor = alone(&programs.floor, &["--measure-veth"])?;
-    let floor: f64 = floor
-        .trim()
-        .parse()
-        .map_err(|e| format!("floor: {floor:?}: {e}"))?;
-    println!("floor's namespace and veth part: {floor:.0} us");
+    let floor = || -> Result<f64> {
+        let text = alone(&programs.floor, &["--measure-veth"])?;
+        text.trim()
+            .parse()
+            .map_err(|e| format!("floor: {text:?}: {e}"))
+    };
+    // Before and after, in case the machine is busier at one time than at the other.
+    let before = floor()?;
     let text = alone(&figures, &[])?;
+    let after = floor()?;
+    println!("floor's namespace and veth part: {before:.0} us before, {after:.0} us after");
+    let floor = f64::midpoint(before, after);
     print!("{text}");
     let pairs = text.lines().filter_map(|line| line.split_once(' '));
     let found: BTreeMap<&str, f64> = pairs
