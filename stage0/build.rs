@@ -24,7 +24,7 @@ const ENTRYPOINTS: [&str; 9] = [
     "app/rm",
 ];
 /// Directories that the supervisor works in, and one that nobody can look into.
-const DIRECTORIES: [(&str, u32); 10] = [
+const DIRECTORIES: [(&str, u32); 20] = [
     ("dev", 0o755),
     ("dev/shm", 0o755),
     ("etc", 0o755),
@@ -35,6 +35,17 @@ const DIRECTORIES: [(&str, u32); 10] = [
     ("rkt/inaccessible/directory", 0),
     ("rkt/status", 0o755),
     ("rkt/volumes", 0o755),
+    ("run", 0o755),
+    // Laid below every image: the mount points that apps need and few images lack.
+    ("skeleton", 0o755),
+    ("skeleton/dev", 0o755),
+    ("skeleton/etc", 0o755),
+    ("skeleton/proc", 0o755),
+    ("skeleton/run", 0o755),
+    ("skeleton/run/systemd", 0o755),
+    ("skeleton/run/systemd/journal", 0o755),
+    ("skeleton/sys", 0o755),
+    ("skeleton/tmp", 0o1777),
 ];
 /// The interface version that the native stage1 speaks.
 const INTERFACE: &str = "6";
@@ -128,6 +139,8 @@ fn pack(program: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
         add(format!("rootfs/{path}/"), Directory, mode, None, &[])?;
     }
     add("rootfs/rkt/inaccessible/file".into(), Regular, 0, None, &[])?;
+    let hostname = "rootfs/skeleton/etc/hostname";
+    add(hostname.into(), Regular, 0o644, None, &[])?;
     for name in &ENTRYPOINTS[1..] {
         add(
             format!("rootfs/ex/{}", file_name(name)),

@@ -43,10 +43,16 @@ pub(crate) fn exec(context: &Context, pod: RunningPod, launch: &Launch) -> Failu
         if !launch.overlays.is_empty() {
             own_mounts()?;
         }
+        let mut skeleton = None;
         for overlay in &launch.overlays {
-            mount(&context.data_dir, overlay)?;
-            if overlay.app.is_none() && launch.args.mutable {
-                share_stage1()?;
+            mount(&context.data_dir, overlay, skeleton.as_deref())?;
+            if overlay.app.is_none() {
+                skeleton = self::skeleton(&context.data_dir, &overlay.tree);
+                if launch.args.mutable {
+                    share_stage1()?;
+                }
+                let apps = launch.overlays.iter().filter_map(|o| o.app.as_deref());
+                app_roots(apps)?;
             }
         }
         let program = Path::new(path::STAGE1_ROOTFS).join(&launch.entrypoint);
@@ -94,11 +100,41 @@ fn share_stage1() -> Result<(), Failure> {
     mounts::propagate(root, Propagation::Shared, false).doing("cannot share the stage1 root")
 }
 
-/// Mounts one tree with the pod's own writable layer. The working directory is the pod's.
-pub(crate) fn mount(data_dir: &Path, overlay: &Overlay) -> Result<(), Failure> {
+/// The skeleton in a stage1 tree, if it has one.
+pub(crate) fn skeleton(data_dir: &Path, stage1: &str) -> Option<PathBuf> {
+    let rootfs = Store::open(data_dir).tree_path(stage1).join("rootfs");
+    Some(rootfs.join(path::SKELETON)).filter(|skeleton| skeleton.is_dir())
+}
+
+/// Makes the directories that the apps' trees are mounted on, in memory: on disk each would cost
+/// more than all that is mounted there. The working directory is the pod's.
+fn app_roots<'a>(apps: impl Iterator<Item = &'a str>) -> Result<(), Failure> {
+    let stage2 = Path::new(path::STAGE1_ROOTFS).join(path::STAGE2);
+    let problem = || format!("cannot mount {}", stage2.display());
+    if !stage2.is_dir() {
+        std::fs::create_dir_all(&stage2).doing_with(problem)?;
+    }
+    let options = [("source", "stage2"), ("mode", "0755"), ("size", "1m")];
+    let memory = mounts::new("tmpfs", &options, Attr::empty()).doing_with(problem)?;
+    mounts::attach_at(memory, &stage2).doing_with(problem)?;
+    for app in apps {
+        let root = Path::new(path::STAGE1_ROOTFS).join(path::app_rootfs(app));
+        std::fs::create_dir_all(&root).doing_with(|| format!("cannot make {}", root.display()))?;
+    }
+    Ok(())
+}
+
+/// Mounts one tree with the pod's own writable layer, and the skeleton below it. The working
+/// directory is the pod's.
+pub(crate) fn mount(
+    data_dir: &Path,
+    overlay: &Overlay,
+    skeleton: Option<&Path>,
+) -> Result<(), Failure> {
     let problem = || format!("cannot mount the overlay of tree {:?}", overlay.tree);
     let store = Store::open(data_dir);
-    let directories = store.lower_directories(&overlay.tree).doing_with(problem)?;
+    let mut directories = store.lower_directories(&overlay.tree).doing_with(problem)?;
+    directories.extend(skeleton.map(Path::to_owned));
     let layer = Layer::of(overlay);
     let lowers: Vec<String> = directories
         .iter()
@@ -106,10 +142,12 @@ pub(crate) fn mount(data_dir: &Path, overlay: &Overlay) -> Result<(), Failure> {
         .collect::<Option<_>>()
         .ok_or_else(|| Failure::new(problem()))?;
     let mut options = vec![("source", "overlay")];
-    match lowers.as_slice() {
-        [one] => options.push(("lowerdir", one)),
+    let joined = lowers.join(":");
+    let fits = joined.len() < OPTION_MAX;
+    match fits {
+        true => options.push(("lowerdir", &joined)),
         // One by one they may be as long and as many as they like.
-        many => options.extend(many.iter().map(|lower| ("lowerdir+", lower.as_str()))),
+        false => options.extend(lowers.iter().map(|lower| ("lowerdir+", lower.as_str()))),
     }
     options.extend([
         ("upperdir", layer.upper.as_str()),
@@ -120,7 +158,7 @@ pub(crate) fn mount(data_dir: &Path, overlay: &Overlay) -> Result<(), Failure> {
     ]);
     let mount = match mounts::new("overlay", &options, Attr::empty()) {
         // Before Linux 5.10 there was no such option.
-        Err(error) if error.errno == Errno::INVAL && lowers.len() == 1 => {
+        Err(error) if error.errno == Errno::INVAL && fits => {
             mounts::new("overlay", &options[..options.len() - 1], Attr::empty())
         }
         // Before Linux 6.7 they had to be given at once.
@@ -201,6 +239,9 @@ fn short_names(
         .collect();
     Ok((open, names))
 }
+
+/// What fsconfig(2) takes as one value.
+const OPTION_MAX: usize = 256;
 
 /// Mounts an overlay of many directories with mount(2), which takes a page of options: each
 /// directory is opened so that its name is short.

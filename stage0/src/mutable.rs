@@ -178,7 +178,10 @@ impl Changing<'_> {
         let data_dir = &self.of.context.data_dir;
         let files = match uses_overlay {
             true => {
-                launch::mount(data_dir, &overlay)?;
+                let stage1 = self.of.pod.stage1_tree();
+                let stage1 = stage1.doing("cannot inspect the pod")?.unwrap_or_default();
+                let skeleton = launch::skeleton(data_dir, &stage1);
+                launch::mount(data_dir, &overlay, skeleton.as_deref())?;
                 Files::Store(data_dir)
             }
             false => {
@@ -232,6 +235,9 @@ impl Changing<'_> {
         let root = Path::new(path::STAGE1_ROOTFS).join(path::app_rootfs(name));
         // Not mounted in a pod of copied trees, nor after a kill.
         let _ = unmount(&root, UnmountFlags::DETACH);
+        // Of a pod of copied trees they are not empty, and go with the others.
+        let _ = std::fs::remove_dir(&root);
+        let _ = root.parent().map(std::fs::remove_dir);
         let mut trees = vec![Path::new(path::STAGE1_ROOTFS).join(path::STAGE2).join(name)];
         if let (true, Some(tree)) = (self.of.uses_overlay()?, tree) {
             let layer = Layer::of(&Overlay {

@@ -124,7 +124,7 @@ fn fill(
         )?;
     }
     let written = written(made_of);
-    status_files(dir, &written, &made_of.manifest).doing_with(problem)
+    status_files(dir, &written, made_of).doing_with(problem)
 }
 
 /// Where stage1's files end up on the host.
@@ -243,13 +243,10 @@ fn make_below(dir: &Dir, base: &Path, path: impl AsRef<Path>) -> Result<(), pod:
 }
 
 /// The directories and files in stage1's root that others watch or stamp.
-fn status_files(dir: &Dir, written: &Path, manifest: &PodManifest) -> Result<(), pod::Error> {
+fn status_files(dir: &Dir, written: &Path, made_of: &Ingredients) -> Result<(), pod::Error> {
     make_below(dir, written, path::STATUS)?;
-    make_below(dir, written, path::STAGE2)?;
-    for app in &manifest.apps {
+    for app in &made_of.manifest.apps {
         dir.write(written.join(path::app_created(&app.name)), b"", FILE)?;
-        dir.mkdir(written.join(path::STAGE2).join(app.name.as_str()), OPEN_DIR)?;
-        dir.mkdir(written.join(path::app_rootfs(&app.name)), OPEN_DIR)?;
     }
     Ok(())
 }

@@ -49,11 +49,15 @@ pub fn volume_key(app: &str, own: bool, volume: &str) -> String {
 
 /// Below the stage1 root file system, the socket on which an app tells that it is ready.
 pub fn notify(app: &str) -> PathBuf {
-    PathBuf::from(format!("rkt/notify/{app}"))
+    PathBuf::from(format!("run/notify/{app}"))
 }
 
 /// Where the app finds that socket.
 pub const NOTIFY_IN_APP: &str = "/run/systemd/notify";
+
+/// In a stage1's root file system, a tree with the directories that every app needs: stage0 lays it
+/// below the images, so that they need not be made at every start.
+pub const SKELETON: &str = "skeleton";
 
 /// The options the pod was started with, as JSON.
 pub const RUNTIME_CONFIG: &str = "runtime-config";

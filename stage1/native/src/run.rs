@@ -182,9 +182,18 @@ fn make_cgroup(uuid: &str, devices: &[Device]) -> Result<Option<PodCgroup>, Erro
         .directories()
         .map(|d| format!("{}\n", d.display()))
         .collect();
-    write_file(path::CGROUPS, &directories.concat())?;
-    write_file(path::SUBCGROUP, &location.path().to_string_lossy())?;
+    // Cut off by a kill, they name less than was made: nothing was made yet.
+    write(path::CGROUPS, &directories.concat())?;
+    write(path::SUBCGROUP, &location.path().to_string_lossy())?;
     Ok(Some(PodCgroup::create(&location, devices)?))
+}
+
+/// Writes a file of the pod directory.
+fn write(name: &str, text: &str) -> Result<(), Error> {
+    std::fs::write(name, text).map_err(|source| Error::Write {
+        path: name.into(),
+        source,
+    })
 }
 
 /// Writes a file of the pod directory so that a reader finds all of it or nothing.
