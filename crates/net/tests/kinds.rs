@@ -387,8 +387,11 @@ fn the_version_is_agreed_on_with_the_plugins() {
     // Debian's, which end at 1.0.0.
     world.conf(
         "10-v.conflist",
-        r#"{"cniVersion":"1.0.0","cniVersions":["1.1.0"],"name":"v","plugins":[
-            {"type":"their","ipam":{"type":"host-local","subnet":"10.36.0.0/24"}}]}"#,
+        &format!(
+            r#"{{"cniVersion":"1.0.0","cniVersions":["1.1.0"],"name":"v","plugins":[
+                {{"type":"their","ipam":{{"type":"host-local","subnet":"10.36.0.0/24","dataDir":{:?}}}}}]}}"#,
+            world.paths.leases
+        ),
     );
     let link = world.dir.join("etc/net.d/their");
     std::os::unix::fs::symlink("/usr/lib/cni/ptp", link).unwrap();
