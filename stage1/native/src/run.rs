@@ -102,7 +102,7 @@ fn start(args: &RunArgs, held: &mut Option<OwnedFd>) -> Result<Running, Error> {
     };
     let into = cgroup.as_ref().and_then(PodCgroup::supervisor);
     let supervisor = clone_supervisor(args, plan, links, namespace, into, &go)?;
-    write_file(path::PID, &supervisor.pid.as_raw_nonzero().to_string())?;
+    replace_file(path::PID, &supervisor.pid.as_raw_nonzero().to_string())?;
     let pid = supervisor.pid;
     let ready = make_surroundings(cgroup.as_ref(), pid, || {
         host::register(&args.uuid, pid.as_raw_nonzero().get().unsigned_abs());
@@ -183,13 +183,13 @@ fn make_cgroup(uuid: &str, devices: &[Device]) -> Result<Option<PodCgroup>, Erro
         .map(|d| format!("{}\n", d.display()))
         .collect();
     // Cut off by a kill, they name less than was made: nothing was made yet.
-    write(path::CGROUPS, &directories.concat())?;
-    write(path::SUBCGROUP, &location.path().to_string_lossy())?;
+    write_file(path::CGROUPS, &directories.concat())?;
+    write_file(path::SUBCGROUP, &location.path().to_string_lossy())?;
     Ok(Some(PodCgroup::create(&location, devices)?))
 }
 
 /// Writes a file of the pod directory.
-fn write(name: &str, text: &str) -> Result<(), Error> {
+pub(crate) fn write_file(name: &str, text: &str) -> Result<(), Error> {
     std::fs::write(name, text).map_err(|source| Error::Write {
         path: name.into(),
         source,
@@ -197,7 +197,7 @@ fn write(name: &str, text: &str) -> Result<(), Error> {
 }
 
 /// Writes a file of the pod directory so that a reader finds all of it or nothing.
-pub(crate) fn write_file(name: &str, text: &str) -> Result<(), Error> {
+fn replace_file(name: &str, text: &str) -> Result<(), Error> {
     let temporary = format!(".{name}");
     std::fs::write(&temporary, text)
         .and_then(|()| std::fs::rename(&temporary, name))
