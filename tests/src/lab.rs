@@ -12,6 +12,8 @@ use crate::wait::until;
 pub struct Lab {
     host: Child,
     far: Child,
+    /// Variables of the host's commands.
+    variables: Vec<(String, String)>,
 }
 
 impl Lab {
@@ -27,6 +29,7 @@ impl Lab {
         let lab = Self {
             host: holder(),
             far: holder(),
+            variables: Vec::new(),
         };
         let far = lab.far.id();
         for line in [
@@ -50,9 +53,16 @@ impl Lab {
         lab
     }
 
+    /// Gives the host's commands a variable.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
     /// A command on the host.
     pub fn host(&self, program: &str, args: &[&str]) -> Command {
-        inside(&self.host, program, args)
+        let mut command = inside(&self.host, program, args);
+        command.envs(self.variables.iter().cloned());
+        command
     }
 
     /// A command on the far host.
@@ -62,7 +72,7 @@ impl Lab {
 
     /// The same command, but on the host.
     pub fn wrap(&self, command: &Command) -> Command {
-        let mut wrapped = inside(&self.host, "env", &[]);
+        let mut wrapped = self.host("env", &[]);
         for (name, value) in command.get_envs() {
             if let Some(value) = value {
                 let mut pair = name.to_owned();

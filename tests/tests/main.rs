@@ -34,6 +34,7 @@ mod network;
 mod network_dhcp;
 mod network_dns;
 mod network_faults;
+mod network_firewalld;
 mod network_plugins;
 mod network_ports;
 mod network_show;

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
-use e2e::{Rkt, fixtures, until_some};
+use e2e::{Lab, Rkt, fixtures, until_some};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -127,6 +127,62 @@ fn a_users_network_replaces_the_built_in_one_of_its_name() {
         ])
         .expect(0);
     assert!(output.stdout.contains("10.213.77."), "{}", output.all());
+    rkt.assert_clean();
+}
+
+/// `--net` used several times, `all`, arguments, lists of plugins; interfaces in the order of the
+/// files' names, whatever the order on the command line.
+#[test]
+fn networks_are_selected_in_all_ways() {
+    let (rkt, lab) = (Rkt::new(), Lab::new());
+    let dir = rkt.local_config().join("net.d");
+    std::fs::create_dir(&dir).unwrap();
+    let front = r#"{"name":"e2e-front","type":"bridge","bridge":"rktfront","isGateway":true,
+        "ipam":{"type":"host-local","ranges":[[{"subnet":"10.96.0.0/24"}],[{"subnet":"fd96::/64"}]]},"cniVersion":"0.4.0"}"#;
+    let back = r#"{"cniVersion":"1.0.0","name":"e2e-back","plugins":[
+        {"type":"ptp","ipam":{"type":"host-local","subnet":"10.97.0.0/24"}},
+        {"type":"tuning","sysctl":{"net.core.somaxconn":"97"}}]}"#;
+    std::fs::write(dir.join("20-front.conf"), front).unwrap();
+    std::fs::write(dir.join("30-back.conflist"), back).unwrap();
+    let image = rkt.fetch(&fixtures::busybox());
+    let script = "ip -o -4 addr | awk '/eth/ {print $2, $4}'; ip -o -6 addr show dev eth0; \
+        cat /proc/sys/net/core/somaxconn";
+    let seen = |flags: &[&str]| -> Vec<String> {
+        let app = [image.as_str(), "--exec=/bin/sh", "--", "-c", script];
+        let args = [&["run"], flags, &app].concat();
+        let output = rkt.run_in(&lab, &args).expect(0);
+        let lines = output.app_lines();
+        lines.iter().map(|line| (*line).to_owned()).collect()
+    };
+    let both = seen(&[
+        "--net=e2e-back:IP=10.97.0.7",
+        "--net=e2e-front:IP=10.96.0.9;IP=fd96::9",
+    ]);
+    assert_eq!(both[..2], ["eth0 10.96.0.9/24", "eth1 10.97.0.7/24"]);
+    assert!(both[2].contains("fd96::9/64"), "{both:?}");
+    assert_eq!(both.last().map(String::as_str), Some("97"));
+    let three = seen(&["--net=e2e-back", "--net"]);
+    assert!(three[0].starts_with("eth0 10.97.0."), "{three:?}");
+    assert!(three[1].starts_with("eth1 172.16.28."), "{three:?}");
+    let all = seen(&["--net=all", "--net=e2e-back:IP=10.97.0.20"]);
+    for (line, start) in all.iter().zip([
+        "eth0 10.96.0.",
+        "eth1 10.97.0.20/24",
+        "eth2 172.31.",
+        "eth3 172.16.28.",
+    ]) {
+        assert!(line.starts_with(start), "{all:?}");
+    }
+    for (flags, word) in [
+        (&["--net=e2e-back", "--net=e2e-back"][..], "more than once"),
+        (&["--net=none", "--net=e2e-back"], "cannot be combined"),
+        (&["--net=e2e-back:IP"], "NAME=VALUE"),
+        (&["--net=e2e-back:IP=10.1.1.1"], "not in its ranges"),
+    ] {
+        let args = [&["run"], flags, &[&image]].concat();
+        rkt.run_in(&lab, &args).refused(&[word]);
+    }
+    lab.assert_clean();
     rkt.assert_clean();
 }
 

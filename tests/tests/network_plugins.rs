@@ -232,6 +232,49 @@ fn each_of_ours_in_the_place_of_one_of_theirs() {
 }
 
 #[test]
+fn loopback_and_static_in_the_place_of_theirs() {
+    let dir = TempDir::new();
+    let links = links(&dir);
+    for ours in [&[][..], &["loopback"], &["static"], &["ptp", "static"]] {
+        let lab = Lab::new();
+        let container = lab.container();
+        let runtime = |name: &str, plugin: Value| Runtime {
+            lab: &lab,
+            container: &container,
+            id: "fixed".to_owned(),
+            ours,
+            links: links.clone(),
+            conf: json!({ "cniVersion": "1.0.0", "name": name, "plugins": [plugin] }),
+            runtime: json!({}),
+        };
+        let lo = runtime("lo", json!({ "type": "loopback" }));
+        let fixed = json!({ "type": "ptp", "ipam": { "type": "static",
+            "addresses": [{ "address": "10.98.0.5/24", "gateway": "10.98.0.1" }],
+            "routes": [{ "dst": "10.99.0.0/16", "gw": "10.98.0.1" }] } });
+        let fixed = runtime("fixed", fixed);
+        let results = [lo.add(), fixed.add()];
+        assert_eq!(results[1]["ips"][0]["address"], "10.98.0.5/24", "{ours:?}");
+        let look = |line: &str| {
+            let words: Vec<_> = line.split(' ').collect();
+            lab.finish(container.command("ip", &words)).expect(0).stdout
+        };
+        assert!(look("link show lo").contains(",UP"), "{ours:?}");
+        let routes = look("route");
+        let route = "10.99.0.0/16 via 10.98.0.1 dev eth0";
+        assert!(routes.contains(route), "{ours:?}: {routes}");
+        for (runtime, result) in [&lo, &fixed].into_iter().zip(&results) {
+            runtime
+                .check(result)
+                .unwrap_or_else(|error| panic!("{ours:?}: {error}"));
+        }
+        fixed.del(&results[1]);
+        lo.del(&results[0]);
+        assert!(look("link show lo").contains("state DOWN"), "{ours:?}");
+        assert!(!look("-o link").contains("eth0"), "{ours:?}");
+    }
+}
+
+#[test]
 fn status_gc_and_version() {
     let dir = TempDir::new();
     let lab = Lab::new();

@@ -94,3 +94,63 @@ fn systemd_supervises_pods() {
     report.expect("failure", &["failed", "exit-code"]);
     report.expect("left", &["pods 0", "links 0", "machines 0", "scopes 0"]);
 }
+
+/// What only Debian's kernel has of what networks need: ipvlan, VLANs, VRF, SCTP.
+#[test]
+fn networks_that_need_debians_kernel() {
+    let machine = Machine::new();
+    for plugin in ["host-local", "ipvlan", "vlan", "vrf"] {
+        machine.give(
+            &std::path::Path::new("/usr/lib/cni").join(plugin),
+            &format!("cni-{plugin}"),
+        );
+    }
+    let signal = fixtures::probe().port("sig", "sctp", 38);
+    machine.give_image(&signal, "signal.aci");
+    let script = format!("{PRELUDE}{}", include_str!("vm_network.sh"));
+    let report = machine.run(&script);
+    for (mode, address) in [
+        ("l2", "192.0.2.50"),
+        ("l3", "10.60.0.2"),
+        ("l3s", "10.60.0.2"),
+    ] {
+        report.expect(
+            mode,
+            &[
+                &format!("address {address}\n"),
+                &format!("mode {mode}\n"),
+                "mtu 1400",
+                "far: pong",
+                "pong",
+            ],
+        );
+        assert_eq!(report.under(mode).matches("pong").count(), 2, "{mode}");
+    }
+    report.expect("master", &["gone0", "No such device"]);
+    report.expect(
+        "theirs",
+        &[
+            "address 192.0.2.80",
+            "far: pong",
+            "VID: 5",
+            "10.62.0.2/24",
+            "master blue",
+        ],
+    );
+    report.expect(
+        "for others",
+        &["192.0.2.90/24", "checked", "far: pong", "\n0\n"],
+    );
+    report.expect(
+        "vlans",
+        &[
+            "10 PVID Egress Untagged",
+            "vlan_filtering 1",
+            "promiscuity",
+            "pong",
+            "nobody",
+        ],
+    );
+    report.expect("sctp", &["sctp: pong", "bind: Address already in use"]);
+    report.expect("left", &["pods 0", "links 0", "rules 0", "leases 0"]);
+}

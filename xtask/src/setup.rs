@@ -31,6 +31,8 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ("test", "/usr/sbin/dnsmasq", "dnsmasq-base"),
     ("test", "/usr/sbin/iptables", "iptables"),
     ("test", "/usr/bin/iperf3", "iperf3"),
+    ("test", "/usr/sbin/firewalld", "firewalld"),
+    ("test", "/usr/bin/dbus-daemon", "dbus-daemon"),
     ("test", "/usr/bin/podman", "podman"),
     ("test", "/usr/sbin/runc", "runc"),
     ("test", "/sbin/ip", "iproute2"),

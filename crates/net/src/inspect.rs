@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::attachment::Paths;
+use crate::attachment::{Attachment, Paths};
 use crate::config::{Network, PluginConf};
 use crate::error::Result;
 use crate::ipam::dhcp;
@@ -47,6 +47,18 @@ pub fn addresses_in_use(network: &Network, paths: &Paths) -> Result<Vec<AddressI
         });
     }
     found.sort_by_key(|used| used.addr);
+    Ok(found)
+}
+
+/// The addresses of an attachment, as far as its leases on this host tell.
+pub(crate) fn leased_to(at: &Attachment<'_>) -> Result<Vec<IpAddr>> {
+    let directory = at.paths.leases.join(at.network);
+    let leases = lease::list(&directory)?.into_iter();
+    let own = leases.filter(|lease| lease.is_of(at.container, at.ifname));
+    let mut found: Vec<IpAddr> = own.map(|lease| lease.addr).collect();
+    let leases = dhcp::leases(&directory)?.into_iter();
+    let own = leases.filter(|l| l.container == at.container && l.interface == at.ifname);
+    found.extend(own.map(|lease| lease.address.addr));
     Ok(found)
 }
 

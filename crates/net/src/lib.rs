@@ -10,7 +10,12 @@
 //! `bandwidth`, `bridge`, `firewall`, `flannel`, `ipvlan`, `loopback`, `macvlan`, `portmap`, `ptp`
 //! and `tuning`, with the fields of CNI's reference plugins; addresses by `dhcp`, `host-local` and
 //! `static`. Everything else is a program in the directories of [`Paths`]. The same types serve
-//! other runtimes through [`plugin()`].
+//! other runtimes through [`plugin()`]. On a host with firewalld the type `firewall` has it let the
+//! pod's addresses through while the pod lives.
+//!
+//! A configuration with several `cniVersions` is used in the newest that its outside plugins say
+//! they speak. They are told what their `capabilities` name: `portMappings`, `bandwidth` (the
+//! pod's isolator), `ips` and `mac` (the arguments `IP` and `MAC` of `--net`).
 //!
 //! # DHCP
 //! A client of our own. A [`Keeper`] renews the lease; the pod's main process polls it for the

@@ -30,7 +30,8 @@ pub(crate) type Args = Vec<(String, String)>;
 pub struct Selected {
     /// The network's name.
     pub name: String,
-    /// `IP=10.0.0.2`, in order: CNI's arguments.
+    /// `IP=10.0.0.2`, in order: CNI's arguments. Several addresses (`IP=10.0.0.2;IP=fd00::2`)
+    /// are one argument with commas.
     pub args: Vec<(String, String)>,
 }
 
@@ -140,12 +141,19 @@ impl Selected {
                 .split_once('=')
                 .filter(|(key, _)| !key.is_empty())
                 .ok_or_else(|| format!("{arg:?} is not of the form NAME=VALUE"))?;
-            if parsed.iter().any(|(other, _)| other == key) {
-                return Err(format!(
-                    "argument {key:?} of network {name:?} is given twice"
-                ));
+            match parsed.iter_mut().find(|(other, _)| other == key) {
+                None => parsed.push((key.to_owned(), value.to_owned())),
+                // CNI's list of addresses has commas, which separate networks here.
+                Some((_, addresses)) if key == "IP" => {
+                    addresses.push(',');
+                    addresses.push_str(value);
+                }
+                Some(_) => {
+                    return Err(format!(
+                        "argument {key:?} of network {name:?} is given twice"
+                    ));
+                }
             }
-            parsed.push((key.to_owned(), value.to_owned()));
         }
         Ok(Self {
             name: name.to_owned(),
@@ -195,6 +203,11 @@ mod tests {
         };
         assert_eq!(join_args(&named[0].args), "IP=1.2.3.4;A=b");
         assert!(list.selects("anything"));
+        let list = NetList::parse("dual:IP=10.0.0.2;IP=fd00::2").unwrap();
+        let NetList::Networks { named, .. } = &list else {
+            panic!("{list:?}")
+        };
+        assert_eq!(join_args(&named[0].args), "IP=10.0.0.2,fd00::2");
     }
 
     #[test]

@@ -148,10 +148,7 @@ fn a_full_server_a_failed_chain_and_a_master_that_vanished() {
     world.conf("10-lan.conf", LAN);
     let server = far_server(&world, "tiny", "192.0.2.100,192.0.2.100,255.255.255.0");
     // The network after it fails: the lease goes back with everything else.
-    let plugin = world.dir.join("etc/net.d/fails");
-    std::fs::write(&plugin, "#!/bin/sh\n[ $CNI_COMMAND = DEL ] || exit 1\n").unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&plugin, mode).unwrap();
+    world.script("fails", "[ $CNI_COMMAND = DEL ] || exit 1");
     world.conf("20-bad.conf", r#"{"name":"bad","type":"fails"}"#);
     let pod = world.pod("undone");
     let error = world.set_up(&pod, "lan,bad", &[]).unwrap_err().to_string();

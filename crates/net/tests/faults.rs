@@ -8,30 +8,22 @@ use std::time::{Duration, Instant};
 use common::{World, ip, listen, run, talk, until};
 use net::{Forward, HostPort, Protocol};
 
-fn script(world: &World, name: &str, text: &str) {
-    let path = world.dir.join("etc/net.d").join(name);
-    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-}
-
 #[test]
 fn a_plugin_that_hangs_is_killed_with_what_it_started() {
     let mut world = World::new();
     world.paths.plugins = vec![world.dir.join("etc/net.d")];
     world.paths.patience = Duration::from_millis(500);
     let mark = world.dir.join("pid");
-    script(
-        &world,
+    world.script(
         "hangs",
         &format!("sleep 987 & echo $! > {}; wait", mark.display()),
     );
     // An endless answer, and one that never reads its input.
-    script(
-        &world,
+    world.script(
         "floods",
         "while :; do echo 0123456789012345678901234567890123456789; done",
     );
-    script(&world, "deaf", "exec <&-; exec sleep 987");
+    world.script("deaf", "exec <&-; exec sleep 987");
     for (kind, word) in [
         ("hangs", "did not answer"),
         ("floods", ""),
@@ -121,7 +113,7 @@ fn a_failure_at_any_step_is_undone() {
             "exit status: 9",
         ),
     ];
-    script(&world, "fails", "[ $CNI_COMMAND = DEL ] || exit 9");
+    world.script("fails", "[ $CNI_COMMAND = DEL ] || exit 9");
     for (what, plugins, word) in steps {
         let conf = format!(r#"{{"cniVersion":"1.0.0","name":"x","plugins":[{plugins}]}}"#);
         world.conf("10-x.conflist", &conf);
@@ -362,4 +354,55 @@ fn a_hosts_own_firewall_is_left_alone() {
     assert_eq!(run("nft", "list ruleset"), before);
     drop((first, second, listener, far));
     pods.iter().for_each(|pod| world.collect(pod));
+}
+
+/// Who drops forwarded packets with iptables-nft decides what passes; forwarded ports and pods pass
+/// as soon as that host's own rules let them.
+#[test]
+fn a_host_that_drops_forwarded_packets_decides_itself() {
+    let world = World::new();
+    world.conf(
+        "10-x.conf",
+        r#"{"name":"x","type":"ptp","ipMasq":true,"ipam":{"type":"host-local","subnet":"10.44.0.0/24","routes":[{"dst":"0.0.0.0/0"}]}}"#,
+    );
+    run("iptables-nft", "-P FORWARD DROP");
+    run(
+        "iptables-nft",
+        "-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+    );
+    let port = Forward {
+        from: HostPort {
+            protocol: Protocol::Tcp,
+            addr: None,
+            port: 8080,
+        },
+        pod_port: 80,
+    };
+    let pod = world.pod("dropped");
+    let networks = world.set_up(&pod, "x", &[port]).unwrap();
+    let listener = pod.inside(|| listen("0.0.0.0:80"));
+    let far = world.in_far(|| listen("192.0.2.1:80"));
+    let (to_port, to_far) = (
+        "192.0.2.2:8080".parse().unwrap(),
+        "192.0.2.1:80".parse().unwrap(),
+    );
+    let connect =
+        |to| std::net::TcpStream::connect_timeout(&to, Duration::from_millis(400)).is_ok();
+    assert!(!world.in_far(|| connect(to_port)), "its policy holds");
+    assert!(!pod.inside(|| connect(to_far)), "its policy holds");
+    // Nothing is forwarded between the host itself and the pod.
+    talk(&listener, "127.0.0.1:8080".parse().unwrap(), |c| c());
+    run(
+        "iptables-nft",
+        "-A FORWARD -m conntrack --ctstate DNAT -j ACCEPT",
+    );
+    run("iptables-nft", "-A FORWARD -s 10.44.0.0/24 -j ACCEPT");
+    talk(&listener, to_port, |c| world.in_far(c));
+    let seen = talk(&far, to_far, |c| pod.inside(c));
+    assert_eq!(seen.to_string(), "192.0.2.2");
+    let saved = run("iptables-nft", "-S FORWARD");
+    world.tear_down(&pod);
+    assert_eq!(run("iptables-nft", "-S FORWARD"), saved);
+    drop((networks, listener, far));
+    world.collect(&pod);
 }

@@ -285,21 +285,14 @@ fn macvlan_on_the_uplink() {
 #[test]
 fn bad_plugins_are_told_apart() {
     let mut world = World::new();
-    let plugins = world.dir.join("etc/net.d");
-    world.paths.plugins = vec![plugins.clone()];
-    let script = |name: &str, text: &str| {
-        let path = plugins.join(name);
-        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .unwrap();
-    };
-    script("rubbish", "echo rubbish");
-    script(
+    world.paths.plugins = vec![world.dir.join("etc/net.d")];
+    world.script("rubbish", "echo rubbish");
+    world.script(
         "zero",
         r#"echo '{"code":7,"msg":"no way","details":"at all"}'"#,
     );
-    script("fails", r#"echo '{"code":11,"msg":"try later"}'; exit 1"#);
-    script("silent", "exit 3");
+    world.script("fails", r#"echo '{"code":11,"msg":"try later"}'; exit 1"#);
+    world.script("silent", "exit 3");
     let pod = world.pod("p");
     for (kind, word) in [
         ("missing", "no such plugin"),

@@ -5,7 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// Where the system bus listens.
+/// Where the system bus listens, unless `DBUS_SYSTEM_BUS_ADDRESS` says otherwise (D-Bus
+/// specification, "Well-known Message Bus Instances").
 const SOCKET: &str = "/run/dbus/system_bus_socket";
 /// Its answers come in milliseconds; a bus that is stuck must not keep a pod from starting.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -71,7 +72,8 @@ pub(crate) struct Bus {
 impl Bus {
     /// Connects as the user that this process is.
     pub(crate) fn connect() -> Result<Self, Error> {
-        let socket = UnixStream::connect(SOCKET)?;
+        let address = std::env::var("DBUS_SYSTEM_BUS_ADDRESS").unwrap_or_default();
+        let socket = UnixStream::connect(socket_of(&address).unwrap_or(SOCKET))?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
         let mut bus = Self {
@@ -160,6 +162,13 @@ impl Bus {
         message.body = body;
         Ok(message)
     }
+}
+
+/// The first path among a server's addresses.
+fn socket_of(addresses: &str) -> Option<&str> {
+    let mut addresses = addresses.split(';');
+    let path = addresses.find_map(|address| address.strip_prefix("unix:path="))?;
+    path.split(',').next()
 }
 
 /// The kind, the body's length and the header fields' length.
@@ -369,6 +378,13 @@ mod tests {
         });
         assert_eq!(body.bytes[..4], 16u32.to_le_bytes());
         assert_eq!(body.bytes.len(), 24);
+    }
+
+    #[test]
+    fn a_path_among_addresses() {
+        let addresses = "tcp:host=x;unix:path=/tmp/bus,guid=7;unix:path=/other";
+        assert_eq!(socket_of(addresses), Some("/tmp/bus"));
+        assert_eq!(socket_of(""), None);
     }
 
     #[test]

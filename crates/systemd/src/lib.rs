@@ -2,15 +2,18 @@
 //! readiness notifications and passed sockets (using-rkt-with-systemd, devel-cgroups).
 //!
 //! Three calls over D-Bus are all that is needed, at the start of every pod: [`bus`] writes just
-//! those. A general client would be larger than the rest of stage1.
+//! those. A general client would be larger than the rest of stage1. The same serves to speak to
+//! [`firewalld`], which is on many such hosts.
 
 mod bus;
+mod firewalld;
 mod listen;
 mod machine;
 mod notify;
 mod scope;
 
 pub use bus::Error;
+pub use firewalld::Firewalld;
 pub use listen::passed_descriptors;
 pub use machine::{Machine, register};
 pub use notify::Notifier;

@@ -7,9 +7,11 @@ mod life;
 mod measure;
 mod net;
 mod peers;
+mod podman_net;
 mod registry;
 mod report;
 mod start;
+mod through;
 
 use std::path::PathBuf;
 

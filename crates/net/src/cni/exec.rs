@@ -2,15 +2,16 @@
 
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value, json};
 
 use super::CniResult;
-use crate::attachment::Attachment;
+use crate::attachment::{Attachment, Paths};
+use crate::config::VERSIONS;
 use crate::error::{Error, Result};
 
 /// Bytes of an answer that are read.
@@ -65,47 +66,83 @@ fn run(
     previous: Option<&CniResult>,
 ) -> Result<Vec<u8>> {
     let path = find(at, kind)?;
-    let failed = |problem: String| at.error(kind, problem);
-    let plugins: Vec<String> = at
-        .paths
-        .plugins
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
-    let mut child = Command::new(&path)
+    let netns = match at.netns {
+        Some(_) => at.netns_path,
+        None => "",
+    };
+    let mut program = Command::new(&path);
+    program
         .env("CNI_VERSION", "0.1.0")
         .env("CNI_COMMAND", command)
         .env("CNI_CONTAINERID", at.container)
-        .env(
-            "CNI_NETNS",
-            if at.netns.is_some() {
-                at.netns_path
-            } else {
-                ""
-            },
-        )
+        .env("CNI_NETNS", netns)
         .env("CNI_IFNAME", at.ifname)
         .env("CNI_ARGS", crate::select::join_args(at.args))
-        .env("CNI_PATH", plugins.join(":"))
+        .env("CNI_PATH", search_path(at.paths));
+    let input = input(at, previous);
+    let (output, status) = execute(program, &path, &input, at.paths.patience)?;
+    let output = output.map_err(|problem| at.error(kind, problem))?;
+    if status.success() && !is_error(&output) {
+        return Ok(output);
+    }
+    Err(refusal(at, kind, &output, &status.to_string()))
+}
+
+/// The versions of the specification that a plugin speaks, as it says itself.
+pub(crate) fn versions(network: &str, kind: &str, paths: &Paths) -> Result<Vec<String>> {
+    let wrong = |problem: String| Error::Plugin {
+        network: network.to_owned(),
+        plugin: kind.to_owned(),
+        problem,
+        code: 0,
+    };
+    let found = paths.find_plugin(kind);
+    let path = found.ok_or_else(|| Error::missing_plugin(network, kind, paths))?;
+    let newest = VERSIONS.last().copied().unwrap_or_default();
+    let mut program = Command::new(&path);
+    program
+        .env("CNI_COMMAND", "VERSION")
+        .env("CNI_PATH", search_path(paths));
+    let question = json!({ "cniVersion": newest }).to_string();
+    let (output, status) = execute(program, &path, question.as_bytes(), paths.patience)?;
+    let output = output.map_err(&wrong)?;
+    let answer: Value = serde_json::from_slice(&output).unwrap_or_default();
+    let listed = answer.get("supportedVersions").and_then(Value::as_array);
+    let spoken: Option<Vec<String>> = listed
+        .filter(|_| status.success())
+        .map(|listed| listed.iter().filter_map(Value::as_str).map(str::to_owned))
+        .map(Iterator::collect);
+    spoken.ok_or_else(|| wrong("does not tell which CNI versions it speaks".to_owned()))
+}
+
+/// `CNI_PATH`.
+fn search_path(paths: &Paths) -> String {
+    let plugins = paths.plugins.iter().map(|path| path.display().to_string());
+    plugins.collect::<Vec<_>>().join(":")
+}
+
+/// Executes a plugin to its end: its output, or what is wrong with it, and its status.
+fn execute(
+    mut program: Command,
+    path: &Path,
+    input: &[u8],
+    patience: Duration,
+) -> Result<(Result<Vec<u8>, String>, ExitStatus)> {
+    let mut child = program
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .process_group(0)
         .spawn()
-        .map_err(Error::io("execute", &path))?;
-    let input = input(at, previous);
-    let talked = talk(&mut child, &input, at.paths.patience);
+        .map_err(Error::io("execute", path))?;
+    let talked = talk(&mut child, input, patience);
     if talked.is_err() {
         // With what it may have started.
         let group = rustix::process::Pid::from_child(&child);
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
-    let status = child.wait().map_err(Error::io("wait for", &path))?;
-    let output = talked.map_err(failed)?;
-    if status.success() && !is_error(&output) {
-        return Ok(output);
-    }
-    Err(refusal(at, kind, &output, &status.to_string()))
+    let status = child.wait().map_err(Error::io("wait for", path))?;
+    Ok((talked, status))
 }
 
 /// Some plugins end well and yet answer with an error object.
@@ -144,6 +181,7 @@ fn input(at: &Attachment<'_>, previous: Option<&CniResult>) -> Vec<u8> {
     let mut conf = at.conf.clone();
     conf.insert("cniVersion".to_owned(), json!(at.cni_version));
     conf.insert("name".to_owned(), json!(at.network));
+    conf.remove("cniVersions");
     let capabilities = conf.remove("capabilities");
     let able = |capability: &str| {
         let value = capabilities

@@ -98,6 +98,29 @@ impl Network {
         })
     }
 
+    /// The known versions of the specification that the configuration suits, oldest first.
+    pub(crate) fn versions(&self) -> Result<Vec<&'static str>> {
+        let map = self.map()?;
+        suited(&Fields::new(&self.path, "", &map))
+    }
+
+    /// Makes it a configuration for one of its versions alone, also in its text.
+    pub(crate) fn settle(&mut self, version: &str) -> Result<()> {
+        let mut map = self.map()?;
+        map.remove("cniVersions");
+        map.insert("cniVersion".to_owned(), version.into());
+        self.text = Value::Object(map).to_string();
+        version.clone_into(&mut self.cni_version);
+        Ok(())
+    }
+
+    fn map(&self) -> Result<Map<String, Value>> {
+        serde_json::from_str(&self.text).map_err(|error| Error::File {
+            file: self.path.clone(),
+            problem: error.to_string(),
+        })
+    }
+
     /// The fields of the plugin at `index`, for reading with errors that say where.
     pub(crate) fn fields(&self, index: usize) -> Option<Fields<'_>> {
         let at = if self.is_list {
@@ -111,22 +134,28 @@ impl Network {
     }
 }
 
+/// The newest known version that the configuration suits.
 fn version(fields: &Fields<'_>) -> Result<String> {
-    // A 1.1 configuration may list the versions it suits: the newest known one is taken.
+    if let Some(newest) = suited(fields)?.last() {
+        return Ok((*newest).to_owned());
+    }
+    let known = VERSIONS.join(", ");
+    let named = fields.text("cniVersion")?.unwrap_or_default();
+    Err(fields.error("cniVersion", format!("{named:?} is not one of {known}")))
+}
+
+/// The known versions that a configuration suits: that of `cniVersion` and, since 1.1, those of
+/// `cniVersions`. Oldest first.
+fn suited(fields: &Fields<'_>) -> Result<Vec<&'static str>> {
     let listed = fields.texts("cniVersions")?;
     let named = fields
         .text("cniVersion")?
         .filter(|version| !version.is_empty());
-    let newest = VERSIONS
-        .iter()
-        .rev()
-        .find(|known| listed.iter().any(|listed| listed == *known));
-    let version = newest.copied().or(named).unwrap_or(OLDEST);
-    if VERSIONS.contains(&version) {
-        return Ok(version.to_owned());
+    if named.is_none() && listed.is_empty() {
+        return Ok(vec![OLDEST]);
     }
-    let known = VERSIONS.join(", ");
-    Err(fields.error("cniVersion", format!("{version:?} is not one of {known}")))
+    let suits = |known: &&str| named == Some(*known) || listed.iter().any(|other| other == *known);
+    Ok(VERSIONS.into_iter().filter(suits).collect())
 }
 
 fn list(fields: &Fields<'_>) -> Result<Vec<PluginConf>> {
@@ -200,6 +229,37 @@ mod tests {
         let list = parse("20-b.conflist", text).unwrap();
         assert_eq!(list.plugins[1].kind, "tuning");
         assert_eq!(list.cni_version, "1.0.0");
+    }
+
+    #[test]
+    fn the_newest_of_the_versions_that_are_known() {
+        let version = |fields: &str| {
+            let text = format!(r#"{{"name":"x","type":"ptp"{fields}}}"#);
+            parse("x.conf", &text).map(|network| network.cni_version)
+        };
+        for (fields, wanted) in [
+            ("", "0.1.0"),
+            (r#","cniVersion":"0.3.1""#, "0.3.1"),
+            (r#","cniVersion":"1.0.0","cniVersions":["0.4.0"]"#, "1.0.0"),
+            (
+                r#","cniVersion":"0.4.0","cniVersions":["0.3.1","1.1.0","9.0.0"]"#,
+                "1.1.0",
+            ),
+            (r#","cniVersions":["0.4.0","1.0.0"]"#, "1.0.0"),
+        ] {
+            assert_eq!(version(fields).unwrap(), wanted, "{fields}");
+        }
+        let error = version(r#","cniVersions":["9.0.0"]"#).unwrap_err();
+        assert!(error.to_string().contains("cniVersion"), "{error}");
+        let text = r#"{"name":"x","type":"ptp","cniVersions":["0.4.0","1.1.0"]}"#;
+        let mut network = parse("x.conf", text).unwrap();
+        assert_eq!(network.versions().unwrap(), ["0.4.0", "1.1.0"]);
+        network.settle("0.4.0").unwrap();
+        let again = parse("x.conf", &network.text).unwrap();
+        assert_eq!(
+            (&*network.cni_version, &*again.cni_version),
+            ("0.4.0", "0.4.0")
+        );
     }
 
     #[test]

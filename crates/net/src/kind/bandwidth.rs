@@ -36,6 +36,29 @@ impl Limits {
         })
     }
 
+    /// In each direction the lower of two limits.
+    fn lower(self, other: Self) -> Self {
+        let lower = |a: (u64, u64), b: (u64, u64)| match (a.0, b.0) {
+            (0, _) => b,
+            (_, 0) => a,
+            _ => a.min(b),
+        };
+        let (ingress_rate, ingress_burst) = lower(
+            (self.ingress_rate, self.ingress_burst),
+            (other.ingress_rate, other.ingress_burst),
+        );
+        let (egress_rate, egress_burst) = lower(
+            (self.egress_rate, self.egress_burst),
+            (other.egress_rate, other.egress_burst),
+        );
+        Self {
+            ingress_rate,
+            ingress_burst,
+            egress_rate,
+            egress_burst,
+        }
+    }
+
     fn parse(fields: &Fields<'_>) -> Result<Self> {
         let number = |field: &str| Ok(fields.number(field, 1 << 50)?.unwrap_or_default());
         Ok(Self {
@@ -61,6 +84,11 @@ impl Bandwidth {
             limits = Limits::parse(&given?)?;
         }
         Ok(Self { limits })
+    }
+
+    /// The network's limits, or the pod's where those are lower.
+    fn limits(&self, at: &Attachment<'_>) -> Limits {
+        self.limits.lower(at.runtime.bandwidth.unwrap_or_default())
     }
 }
 
@@ -140,13 +168,13 @@ impl Driver for Bandwidth {
     fn set_up(&self, at: &mut Attachment<'_>, previous: Option<CniResult>) -> Result<CniResult> {
         let previous =
             previous.ok_or_else(|| at.error("bandwidth", "must come after another plugin"))?;
-        limit(at, at.runtime.bandwidth.unwrap_or(self.limits), &previous)?;
+        limit(at, self.limits(at), &previous)?;
         Ok(previous)
     }
 
     fn check(&self, at: &mut Attachment<'_>, _result: &CniResult) -> Result<()> {
         let name = ifb(at);
-        match self.limits.egress_rate {
+        match self.limits(at).egress_rate {
             0 => Ok(()),
             _ => at.host()?.need_link(&name).map(drop),
         }
@@ -154,5 +182,25 @@ impl Driver for Bandwidth {
 
     fn tear_down(&self, at: &mut Attachment<'_>, _result: Option<&CniResult>) -> Vec<Error> {
         unlimit(at).err().into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Limits;
+
+    #[test]
+    fn of_two_limits_the_lower_holds() {
+        let limits = |ingress_rate, egress_rate| Limits {
+            ingress_rate,
+            ingress_burst: ingress_rate * 2,
+            egress_rate,
+            egress_burst: egress_rate * 3,
+        };
+        let none = Limits::default();
+        assert_eq!(limits(5, 0).lower(none), limits(5, 0));
+        assert_eq!(none.lower(limits(5, 7)), limits(5, 7));
+        assert_eq!(limits(5, 9).lower(limits(6, 8)), limits(5, 8));
+        assert_eq!(limits(0, 9).lower(limits(6, 0)), limits(6, 9));
     }
 }

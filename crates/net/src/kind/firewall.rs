@@ -1,44 +1,146 @@
 //! `firewall`: lets the pod's traffic through filters of the host.
 //!
-//! The table that rkt adds never refuses a packet, and an accepting rule in one table cannot
-//! overrule a refusing one in another. So this type only makes the host a router for the pod; on
-//! hosts whose filters drop forwarded packets their own configuration has to let the pods' pass.
+//! On a host with firewalld the pod's addresses become sources of a zone, `trusted` if no other is
+//! named, as long as the pod lives: in firewalld's state, not in its configuration.
+//!
+//! Elsewhere this type only makes the host a router for the pod. The table that rkt adds never
+//! refuses a packet, and an accepting rule in one table cannot overrule a refusing one in another:
+//! on hosts whose own filters drop forwarded packets their configuration has to let the pods' pass.
+
+use std::net::IpAddr;
+
+use systemd::Firewalld;
 
 use super::{Driver, forward};
 use crate::attachment::Attachment;
+use crate::cidr::Cidr;
 use crate::cni::CniResult;
 use crate::config::Fields;
 use crate::error::{Error, Result};
+use crate::inspect;
 
-/// The configuration: `backend` and its companions choose between programs that rkt does not use.
+/// The configuration.
 #[derive(Debug)]
-pub(super) struct Firewall;
+pub(super) struct Firewall {
+    backend: Backend,
+    /// firewalld's zone for pods.
+    zone: String,
+}
+
+/// Whether firewalld is told (`backend`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Backend {
+    /// Where it is running.
+    Any,
+    Firewalld,
+    /// Never: `iptables` in the reference plugin's words.
+    Kernel,
+}
 
 impl Firewall {
     pub(super) fn parse(fields: &Fields<'_>) -> Result<Self> {
+        let backend = match fields.text("backend")? {
+            None | Some("") => Backend::Any,
+            Some("firewalld") => Backend::Firewalld,
+            Some("iptables") => Backend::Kernel,
+            Some(_) => return Err(fields.error("backend", "must be firewalld or iptables")),
+        };
         match fields.text("ingressPolicy")? {
-            None | Some("" | "open") => Ok(Self),
-            Some(policy) => Err(fields.error(
-                "ingressPolicy",
-                format!("{policy:?} is not supported; only open is"),
-            )),
+            None | Some("" | "open") => {}
+            Some(policy) => {
+                let problem = format!("{policy:?} is not supported; only open is");
+                return Err(fields.error("ingressPolicy", problem));
+            }
+        }
+        let zone = fields
+            .text("firewalldZone")?
+            .filter(|zone| !zone.is_empty());
+        Ok(Self {
+            backend,
+            zone: zone.unwrap_or("trusted").to_owned(),
+        })
+    }
+
+    /// firewalld, where it is to be told and running.
+    fn firewalld(&self, at: &Attachment<'_>) -> Result<Option<Firewalld>> {
+        match self.backend {
+            Backend::Kernel => Ok(None),
+            _ => Firewalld::connect().map_err(|error| failed(at, "reach firewalld", &error)),
         }
     }
+
+    /// Tells firewalld about each address.
+    fn tell(
+        at: &Attachment<'_>,
+        addrs: &[IpAddr],
+        what: &str,
+        mut tell: impl FnMut(&str) -> Result<(), systemd::Error>,
+    ) -> Result<()> {
+        addrs.iter().try_for_each(|addr| {
+            let source = Cidr::host(*addr).to_string();
+            tell(&source).map_err(|error| failed(at, &format!("{what} {source}"), &error))
+        })
+    }
+}
+
+fn failed(at: &Attachment<'_>, what: &str, error: &systemd::Error) -> Error {
+    at.error("firewall", format!("cannot {what}: {error}"))
+}
+
+fn addresses(result: &CniResult) -> Vec<IpAddr> {
+    result.ips.iter().map(|ip| ip.address.addr).collect()
 }
 
 impl Driver for Firewall {
     fn set_up(&self, at: &mut Attachment<'_>, previous: Option<CniResult>) -> Result<CniResult> {
         let previous =
             previous.ok_or_else(|| at.error("firewall", "must come after another plugin"))?;
+        match self.firewalld(at)? {
+            Some(mut firewalld) => {
+                let what = "have firewalld let through";
+                Self::tell(at, &addresses(&previous), what, |source| {
+                    firewalld.add_source(&self.zone, source)
+                })?;
+            }
+            None if self.backend == Backend::Firewalld => {
+                return Err(at.error("firewall", "firewalld, its backend, is not running"));
+            }
+            None => {}
+        }
         forward(&previous)?;
         Ok(previous)
     }
 
-    fn check(&self, _at: &mut Attachment<'_>, _result: &CniResult) -> Result<()> {
+    fn check(&self, at: &mut Attachment<'_>, result: &CniResult) -> Result<()> {
+        let Some(mut firewalld) = self.firewalld(at)? else {
+            return Ok(());
+        };
+        for addr in addresses(result) {
+            let source = Cidr::host(addr).to_string();
+            let asked = firewalld.has_source(&self.zone, &source);
+            if !asked.map_err(|error| failed(at, "ask firewalld", &error))? {
+                let problem = format!("{source} is not in firewalld's zone {}", self.zone);
+                return Err(at.error("firewall", problem));
+            }
+        }
         Ok(())
     }
 
-    fn tear_down(&self, _at: &mut Attachment<'_>, _result: Option<&CniResult>) -> Vec<Error> {
-        Vec::new()
+    /// After a kill it is the leases that tell the addresses: they are given back later than this.
+    fn tear_down(&self, at: &mut Attachment<'_>, result: Option<&CniResult>) -> Vec<Error> {
+        let take_out = || {
+            let Some(mut firewalld) = self.firewalld(at)? else {
+                return Ok(());
+            };
+            let addrs = match result {
+                Some(result) => addresses(result),
+                None => inspect::leased_to(at)?,
+            };
+            let what = "have firewalld forget";
+            Self::tell(at, &addrs, what, |source| {
+                firewalld.remove_source(&self.zone, source)
+            })
+        };
+        take_out().err().into_iter().collect()
     }
 }

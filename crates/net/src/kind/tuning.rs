@@ -48,18 +48,37 @@ impl Tuning {
     }
 
     fn set_sysctls(&self, at: &Attachment<'_>) -> Result<()> {
+        self.each_sysctl(at, crate::sysctl::set)
+    }
+
+    fn check_sysctls(&self, at: &Attachment<'_>) -> Result<()> {
+        self.each_sysctl(at, |path, value| {
+            let present = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+            // The kernel puts tabs between numbers.
+            match present.split_whitespace().eq(value.split_whitespace()) {
+                true => Ok(()),
+                false => Err(at.error("tuning", format!("{path} is {:?}", present.trim()))),
+            }
+        })
+    }
+
+    /// Does something with each parameter's file and value, in the pod's namespace.
+    fn each_sysctl(
+        &self,
+        at: &Attachment<'_>,
+        work: impl Fn(&str, &str) -> Result<()>,
+    ) -> Result<()> {
         if self.sysctls.is_empty() {
             return Ok(());
         }
-        let netns = at.need_netns()?;
-        let ifname = at.ifname;
-        let set = || {
+        let (netns, ifname) = (at.need_netns()?, at.ifname);
+        let all = || {
             self.sysctls.iter().try_for_each(|(path, value)| {
                 let path = path.replace("IFNAME", ifname);
-                crate::sysctl::set(&format!("/proc/sys/net/{path}"), value)
+                work(&format!("/proc/sys/net/{path}"), value)
             })
         };
-        sandbox::netns::within(netns, set)
+        sandbox::netns::within(netns, all)
             .map_err(crate::rtnl::kernel("enter the pod's network namespace"))?
     }
 }
@@ -114,12 +133,27 @@ impl Driver for Tuning {
     }
 
     fn check(&self, at: &mut Attachment<'_>, _result: &CniResult) -> Result<()> {
+        let wanted_mac = at.wanted_mac()?.or(self.mac);
         let name = at.ifname.to_owned();
         let link = at.pod()?.need_link(&name)?;
+        let lost = |what: String| Err(at.error("tuning", format!("{name} has {what}")));
         if self.mtu.is_some_and(|mtu| mtu != link.mtu) {
-            return Err(at.error("tuning", format!("{name} has MTU {}", link.mtu)));
+            return lost(format!("MTU {}", link.mtu));
         }
-        Ok(())
+        if let Some(mac) = wanted_mac.map(crate::mac::text)
+            && link.mac.as_ref() != Some(&mac)
+        {
+            return lost(format!("another hardware address than {mac}"));
+        }
+        for (wanted, bit, what) in [
+            (self.promiscuous, IFF_PROMISC, "promisc"),
+            (self.all_multicast, IFF_ALLMULTI, "allmulti"),
+        ] {
+            if wanted.is_some_and(|on| on != (link.flags & bit != 0)) {
+                return lost(format!("{what} changed"));
+            }
+        }
+        self.check_sysctls(at)
     }
 
     /// Everything goes with the pod's namespace.

@@ -8,6 +8,9 @@ use crate::config::Fields;
 use crate::error::{Error, Result};
 use crate::rtnl::{Changes, Link, LinkKind, NewLink};
 
+/// A macvlan mode in which the pod takes the whole link over.
+const PASSTHRU: u32 = 8;
+
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Type {
@@ -28,7 +31,12 @@ pub(super) struct VirtualLink {
 impl VirtualLink {
     pub(super) fn parse(fields: &Fields<'_>, kind: Type) -> Result<Self> {
         let modes: &[(&str, u32)] = match kind {
-            Type::Macvlan => &[("bridge", 4), ("private", 1), ("vepa", 2), ("passthru", 8)],
+            Type::Macvlan => &[
+                ("bridge", 4),
+                ("private", 1),
+                ("vepa", 2),
+                ("passthru", PASSTHRU),
+            ],
             Type::Ipvlan => &[("l2", 0), ("l3", 1), ("l3s", 2)],
         };
         let wanted = fields.text("mode")?.filter(|mode| !mode.is_empty());
@@ -90,6 +98,10 @@ impl VirtualLink {
         } else {
             None
         };
+        if mac.is_some() && self.mode == PASSTHRU {
+            let problem = "in mode passthru the pod has its master's hardware address, no other";
+            return Err(at.error(self.name(), problem));
+        }
         if self.common.mtu > master.mtu {
             let problem = format!(
                 "mtu {} is more than {}'s {}",

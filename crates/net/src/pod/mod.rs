@@ -79,8 +79,9 @@ pub fn plan(request: &Request<'_>) -> Result<Plan> {
         let available = config::available(request.local_config)?;
         let picked = request.nets.pick(available, request.local_config)?;
         for (index, (network, args)) in picked.into_iter().enumerate().take(MOST_NETWORKS) {
-            let planned = Planned::new(network, index, args)?;
+            let mut planned = Planned::new(network, index, args)?;
             planned.find_plugins(request.paths)?;
+            planned.settle_version(request.paths)?;
             networks.push(planned);
         }
     }
@@ -167,6 +168,7 @@ pub fn set_up(plan: &Plan, pod_dir: &Path, netns: BorrowedFd<'_>) -> Result<PodN
     }
     journal::write(plan, pod_dir)?;
     let mut session = Session::new(&plan.pod, &plan.paths, Some(netns));
+    session.bandwidth = plan.bandwidth;
     match session.set_up(plan, pod_dir) {
         Ok(networks) => {
             let mut dns = networks.iter().filter_map(|info| {
@@ -291,7 +293,9 @@ pub fn check(pod_dir: &Path, pod: &str, paths: &Paths, netns: BorrowedFd<'_>) ->
         }
         let planned = Planned::new(network, index, info.args.clone())?;
         for place in 0..planned.drivers.len() {
-            session.with(&planned, place, &[], |driver, at| driver.check(at, result))?;
+            session.with(&planned, place, &info.ports, |driver, at| {
+                driver.check(at, result)
+            })?;
         }
     }
     Ok(())

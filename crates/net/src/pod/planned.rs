@@ -2,7 +2,7 @@
 
 use super::journal::CONF_DIR;
 use crate::attachment::Paths;
-use crate::cni::CniResult;
+use crate::cni::{CniResult, exec};
 use crate::config::Network;
 use crate::error::{Error, Result};
 use crate::info::NetInfo;
@@ -52,6 +52,38 @@ impl Planned {
             }
         }
         Ok(())
+    }
+
+    /// Of the versions that the configuration suits, takes the newest that all its outside plugins
+    /// speak: they are asked (CNI specification 1.1, "Version considerations"). A configuration for
+    /// one version leaves nothing to choose, and nobody is asked.
+    pub(super) fn settle_version(&mut self, paths: &Paths) -> Result<()> {
+        let mut common = self.network.versions()?;
+        if common.len() < 2 {
+            return Ok(());
+        }
+        let ipam = inspect::ipam_types(&self.network);
+        let types = self.network.plugins.iter().map(|plugin| &plugin.kind);
+        let outside = types.chain(&ipam).filter(|kind| !kind.is_empty());
+        for kind in outside.filter(|kind| !inspect::is_builtin_type(kind)) {
+            let spoken = exec::versions(&self.network.name, kind, paths)?;
+            common.retain(|version| spoken.iter().any(|other| other == version));
+            if common.is_empty() {
+                return Err(Error::Plugin {
+                    network: self.network.name.clone(),
+                    plugin: kind.clone(),
+                    problem: format!(
+                        "speaks CNI {}, none of which suits the configuration",
+                        spoken.join(", ")
+                    ),
+                    code: 1,
+                });
+            }
+        }
+        match common.last() {
+            Some(version) if self.network.cni_version != *version => self.network.settle(version),
+            _ => Ok(()),
+        }
     }
 
     /// The configuration's name in the pod's directory: in order, and never twice.

@@ -3,14 +3,17 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::Plan;
 use super::planned::Planned;
 use crate::attachment::{Attachment, Kernel, Paths, Runtime};
 use crate::cni::CniResult;
+use crate::config::PluginConf;
 use crate::error::{Error, Result};
 use crate::info::{self, NetInfo};
 use crate::kind::Driver;
-use crate::kind::bandwidth;
+use crate::kind::bandwidth::{self, Limits};
 use crate::portmap::{self, Forward};
 use crate::rtnl::{Changes, LOOPBACK, Rtnl};
 
@@ -20,6 +23,8 @@ pub(super) struct Session<'a> {
     paths: &'a Paths,
     netns: Option<BorrowedFd<'a>>,
     pub(super) namespace_ends: bool,
+    /// The limits of the pod's isolator, which plugins for that are told of.
+    pub(super) bandwidth: Option<Limits>,
     netns_path: String,
     pub(super) kernel: Kernel,
 }
@@ -34,6 +39,7 @@ impl<'a> Session<'a> {
             paths,
             netns,
             namespace_ends: false,
+            bandwidth: None,
             netns_path,
             kernel: Kernel::default(),
         }
@@ -59,9 +65,16 @@ impl<'a> Session<'a> {
                 });
             }
         };
+        let arg = |name: &str| {
+            let found = planned.args.iter().find(|(key, _)| key == name);
+            found.map(|(_, value)| value.as_str())
+        };
+        let ips = arg("IP").into_iter().flat_map(|text| text.split(','));
         let runtime = Runtime {
+            ips: ips.filter(|ip| !ip.is_empty()).map(str::to_owned).collect(),
+            mac: arg("MAC").map(str::to_owned),
             forwards: ports.to_vec(),
-            ..Runtime::default()
+            bandwidth: self.bandwidth,
         };
         let mut at = Attachment {
             container: self.pod,
@@ -94,17 +107,12 @@ impl<'a> Session<'a> {
             };
             let mut info = self.attach(planned, ports)?;
             info.ports = ports.to_vec();
-            if let (Some(limits), Some(result)) = (plan.bandwidth, &info.result) {
-                let limited = planned
-                    .network
-                    .plugins
-                    .iter()
-                    .any(|p| p.kind == "bandwidth");
-                if !limited {
-                    self.with(planned, 0, &[], |_, at| {
-                        bandwidth::limit(at, limits, result)
-                    })?;
-                }
+            if let (Some(limits), Some(result)) = (plan.bandwidth, &info.result)
+                && !limits_itself(planned)
+            {
+                self.with(planned, 0, &[], |_, at| {
+                    bandwidth::limit(at, limits, result)
+                })?;
             }
             infos.push(info);
         }
@@ -189,6 +197,19 @@ impl<'a> Session<'a> {
             .map(|planned| self.detach(planned, None).is_empty());
         undone.fold(true, |all, one| all & one)
     }
+}
+
+/// Whether the network has a plugin that is told of the pod's limits and applies them.
+fn limits_itself(planned: &Planned) -> bool {
+    let able = |plugin: &PluginConf| {
+        let capabilities = plugin.fields.get("capabilities");
+        let able = capabilities.and_then(|all| all.get("bandwidth"));
+        able.and_then(Value::as_bool).unwrap_or(false)
+    };
+    let plugins = planned.network.plugins.iter().zip(&planned.drivers);
+    let mut of_limits = plugins
+        .map(|(plugin, driver)| plugin.kind == "bandwidth" || driver.is_outside() && able(plugin));
+    of_limits.any(|it| it)
 }
 
 /// Brings `lo` up.

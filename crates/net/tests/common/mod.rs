@@ -78,6 +78,14 @@ impl World {
         std::fs::write(self.dir.join("etc/net.d").join(name), text).unwrap();
     }
 
+    /// A plugin that is a shell script.
+    pub fn script(&self, name: &str, text: &str) {
+        let path = self.dir.join("etc/net.d").join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, mode).unwrap();
+    }
+
     /// A pod's directory and namespace, no networks yet.
     pub fn pod(&self, uuid: &str) -> Pod {
         let dir = self.dir.join("pods").join(uuid);
