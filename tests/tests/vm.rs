@@ -49,6 +49,11 @@ fn systemd_supervises_pods() {
         .copy(&fixtures::program("probe"), "/probe", 0o755)
         .annotation("appc.io/executor/supports-systemd-notify", "true");
     machine.give_image(&notifying, "notify.aci");
+    let ports = serde_json::json!([
+        {"name": "echo", "protocol": "tcp", "port": 80, "count": 1, "socketActivated": true},
+    ]);
+    let listening = fixtures::probe().app("ports", ports);
+    machine.give_image(&listening, "listening.aci");
     let script = format!("{PRELUDE}{}", include_str!("vm_systemd.sh"));
     let report = machine.run(&script);
     report.expect("status", &["status 7"]);
@@ -84,6 +89,8 @@ fn systemd_supervises_pods() {
         ],
     );
     report.expect("notify", &["before activating", "after active", "ready"]);
+    let sockets = "inactive\nLISTEN_FDS=1 LISTEN_FDNAMES=echo own pid true\nactive";
+    report.expect("sockets", &[sockets]);
     report.expect("failure", &["failed", "exit-code"]);
     report.expect("left", &["pods 0", "links 0", "machines 0", "scopes 0"]);
 }

@@ -1,5 +1,6 @@
 
 RKT='/tmp/rkt --dir=/tmp/data --insecure-options=image'
+listening=$(rkt fetch --full /share/listening.aci) || exit 1
 notify=$(rkt fetch --full /share/notify.aci) || exit 1
 
 echo == status
@@ -54,6 +55,18 @@ await 'systemctl is-active --quiet slow'
 echo after $(systemctl is-active slow)
 rkt status --wait-ready=60s $(cat /tmp/uuid3) >/dev/null && echo ready
 systemctl stop slow
+
+echo == sockets
+printf '[Socket]\nListenStream=127.0.0.1:7777\n' > /run/systemd/system/echo.socket
+printf '[Service]\nExecStart=%s\n' \
+    "$RKT run --net=none --port=echo:7777 $listening --exec=/probe -- passed" \
+    > /run/systemd/system/echo.service
+systemctl daemon-reload
+systemctl start echo.socket
+systemctl is-active echo.service
+bash -c 'exec 3<>/dev/tcp/127.0.0.1/7777; cat <&3'
+systemctl is-active echo.service
+systemctl stop echo.socket echo.service
 
 echo == failure
 systemd-run --quiet --unit=failing --property=Restart=no $RKT run --net=none $busybox --exec=/bin/false

@@ -80,6 +80,8 @@ struct ArrayTail {
 struct Known {
     offset: u64,
     hash: u64,
+    /// For the identity of entries.
+    jenkins: u64,
     n_entries: u64,
     tail: ArrayTail,
 }
@@ -190,8 +192,8 @@ impl JournalFile {
         let mut items = Vec::with_capacity(fields.len());
         let mut xor = 0;
         for field in fields {
-            let (offset, hash) = self.data(field)?;
-            xor ^= hash::jenkins(field);
+            let (offset, hash, jenkins) = self.data(field)?;
+            xor ^= jenkins;
             items.push((offset, hash, *field));
         }
         items.sort_unstable_by_key(|item| item.0);
@@ -236,15 +238,16 @@ impl JournalFile {
         self.put64(header::N_ENTRIES, self.n_entries);
     }
 
-    /// The data object of a field, made if it is not there: offset and hash.
-    fn data(&mut self, field: &[u8]) -> Result<(u64, u64), Error> {
+    /// The data object of a field, made if it is not there: offset and both hashes.
+    fn data(&mut self, field: &[u8]) -> Result<(u64, u64, u64), Error> {
         if let Some(known) = self.known.get(field) {
-            return Ok((known.offset, known.hash));
+            return Ok((known.offset, known.hash, known.jenkins));
         }
+        let jenkins = hash::jenkins(field);
         let hash = hash::keyed(&self.ids.file, field);
         let table = self.data_table;
         if let Some(offset) = self.find(table, hash, field, object::DATA_PAYLOAD) {
-            return Ok((offset, hash));
+            return Ok((offset, hash, jenkins));
         }
         let name_end = field.iter().position(|&b| b == b'=').unwrap_or(field.len());
         let name = self.field(&field[..name_end])?;
@@ -253,7 +256,7 @@ impl JournalFile {
         let first = self.get64(name + object::FIELD_HEAD_DATA);
         self.put64(offset + object::DATA_NEXT_FIELD, first);
         self.put64(name + object::FIELD_HEAD_DATA, offset);
-        Ok((offset, hash))
+        Ok((offset, hash, jenkins))
     }
 
     fn field(&mut self, name: &[u8]) -> Result<u64, Error> {
@@ -269,13 +272,14 @@ impl JournalFile {
 
     fn find(&self, table: Table, hash: u64, payload: &[u8], at: u64) -> Option<u64> {
         let mut next = self.get64(table.offset + hash % table.buckets * 16);
-        let mut there = vec![0; payload.len()];
+        let mut there = Vec::new();
         while next != 0 {
-            let same = self.get64(next + object::HASH) == hash
-                && self.get64(next + object::SIZE) == at + payload.len() as u64
-                && self.map.get(next + at, &mut there)
-                && there == payload;
-            if same {
+            let alike = self.get64(next + object::HASH) == hash
+                && self.get64(next + object::SIZE) == at + payload.len() as u64;
+            if alike {
+                there.resize(payload.len(), 0);
+            }
+            if alike && self.map.get(next + at, &mut there) && there == payload {
                 return Some(next);
             }
             next = self.get64(next + object::NEXT_HASH);
@@ -333,6 +337,7 @@ impl JournalFile {
             let known = Known {
                 offset: data,
                 hash,
+                jenkins: hash::jenkins(field),
                 n_entries: n_entries + 1,
                 tail,
             };

@@ -54,6 +54,8 @@ pub struct Journal {
     current: Option<JournalFile>,
     archived: VecDeque<(PathBuf, u64)>,
     last: (u64, u64),
+    /// Realtime and monotonic microseconds.
+    now: (u64, u64),
 }
 
 impl Journal {
@@ -69,19 +71,36 @@ impl Journal {
             current: None,
             archived: VecDeque::new(),
             last: (0, 0),
+            now: (0, 0),
         }
     }
 
-    /// Appends an entry of fields `NAME=value`, at this time.
+    /// Looks at the clocks: the entries that follow came now.
+    pub fn tick(&mut self) {
+        self.now = (
+            micros(clock_gettime(ClockId::Realtime)),
+            micros(clock_gettime(ClockId::Monotonic)),
+        );
+    }
+
+    /// Seconds of the monotonic clock at the last [`Self::tick`].
+    pub fn seconds(&self) -> u64 {
+        self.now.1 / 1_000_000
+    }
+
+    /// Appends an entry of fields `NAME=value`, at the time of the last [`Self::tick`].
     ///
     /// # Errors
     /// The disk's. The entry is lost then; the next may find room.
     pub fn append(&mut self, fields: &[&[u8]]) -> Result<(), Error> {
+        if self.now == (0, 0) {
+            self.tick();
+        }
         self.seqnum += 1;
         let stamp = Stamp {
             seqnum: self.seqnum,
-            realtime: micros(clock_gettime(ClockId::Realtime)),
-            monotonic: micros(clock_gettime(ClockId::Monotonic)),
+            realtime: self.now.0,
+            monotonic: self.now.1,
         };
         self.last = (stamp.seqnum, stamp.realtime);
         // An entry that does not even fit into a file of its own is the disk's affair.

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -63,6 +64,46 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
         )
     };
     if done == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// The lowest number that a passed descriptor can have (sd_listen_fds(3)).
+pub const FIRST_PASSED: i32 = 3;
+
+/// Takes the descriptors that whoever executed this program passed to it: so many from
+/// [`FIRST_PASSED`] on. They close at the next exec from now on. To be called once, before the
+/// program opens anything.
+pub fn take_passed(count: usize) -> Vec<OwnedFd> {
+    let end = FIRST_PASSED.saturating_add(i32::try_from(count).unwrap_or(0));
+    let mut taken = Vec::new();
+    for number in FIRST_PASSED..end {
+        // SAFETY: fcntl(2) with F_SETFD takes no pointer; a number that is not open is an error.
+        if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == 0 {
+            // SAFETY: it is open, and was so before this program began: nobody in it owns it.
+            taken.push(unsafe { OwnedFd::from_raw_fd(number) });
+        }
+    }
+    taken
+}
+
+/// Puts descriptors at [`FIRST_PASSED`] and the numbers that follow, where they stay open over an
+/// exec. What was open there is gone: the caller has nothing there that it needs.
+///
+/// # Errors
+/// As fcntl(2) and dup2(2).
+pub fn pass(descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let above = FIRST_PASSED + i32::try_from(descriptors.len()).map_err(|_| Errno::MFILE)?;
+    let moved: Vec<OwnedFd> = descriptors
+        .iter()
+        .map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, above))
+        .collect::<Result<_, _>>()?;
+    for (fd, number) in moved.iter().zip(FIRST_PASSED..) {
+        // SAFETY: the process is about to execute another program and uses no descriptor of these
+        // numbers any more.
+        if unsafe { libc::dup2(fd.as_raw_fd(), number) } < 0 {
+            return Err(last_errno());
+        }
+    }
+    Ok(())
 }
 
 /// Joins a new anonymous session keyring, so that a pod never sees the keys of who started it.

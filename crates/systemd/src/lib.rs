@@ -5,11 +5,13 @@
 //! those. A general client would be larger than the rest of stage1.
 
 mod bus;
+mod listen;
 mod machine;
 mod notify;
 mod scope;
 
 pub use bus::Error;
+pub use listen::passed_descriptors;
 pub use machine::{Machine, register};
 pub use notify::Notifier;
 pub use scope::{own_unit, start_scope};

@@ -98,6 +98,7 @@ fn plan(args: &EnterArgs) -> Result<AppPlan, Error> {
         post_stop: None,
         streams: StreamModes::INTERACTIVE,
         notify: false,
+        sockets: Vec::new(),
         operations: Vec::new(),
         security: isolation.security,
         cgroup: None,
@@ -195,6 +196,7 @@ fn become_command(
         environment,
         &identity,
         &plan.security,
+        &[],
     )
 }
 

@@ -17,6 +17,7 @@ mod network;
 mod plan;
 mod run;
 mod runtime_config;
+mod sockets;
 mod stop;
 
 use std::ffi::OsString;

@@ -114,6 +114,7 @@ impl Pod<'_> {
             group: app.group,
             supplementary_gids: app.supplementary_gids,
             exec: app.exec,
+            sockets: Vec::new(),
             operations,
             security: isolation.security,
             cgroup,

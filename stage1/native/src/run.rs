@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::host::{self, Telling};
 use crate::isolators::{self, Means};
 use crate::network::{End, Network};
+use crate::sockets::{self, Socket};
 use crate::{FAILURE, gc, manifest, mounts, network, plan, runtime_config};
 
 /// Signals that end a pod when they reach its main process.
@@ -32,10 +33,11 @@ const ENDING: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUI
 
 /// Runs the pod in the working directory to its end.
 pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error> {
+    let sockets = sockets::take();
     let args = RunArgs::parse(args)?;
     check_lock()?;
     let mut namespace = None;
-    let result = start(&args, &mut namespace).and_then(Running::wait);
+    let result = start(&args, sockets, &mut namespace).and_then(Running::wait);
     // Also after a failure: what was made until then goes.
     let end = End::Now(namespace.as_ref().map(AsFd::as_fd));
     gc::clean_up(&args.uuid, args.local_config.as_deref(), end);
@@ -55,7 +57,11 @@ struct Running {
 }
 
 /// Starts the pod. Its network namespace is left in `held`, for the tear-down.
-fn start(args: &RunArgs, held: &mut Option<OwnedFd>) -> Result<Running, Error> {
+fn start(
+    args: &RunArgs,
+    mut sockets: Vec<Socket>,
+    held: &mut Option<OwnedFd>,
+) -> Result<Running, Error> {
     let pod = manifest::pod()?;
     let network = Network::plan(args, &pod)?;
     host::enter_scope(&args.uuid);
@@ -78,10 +84,16 @@ fn start(args: &RunArgs, held: &mut Option<OwnedFd>) -> Result<Running, Error> {
         devices: &devices,
         isolation: &isolation,
     };
-    let plan = planned.plan(&|app, limits, devices| match &cgroup {
+    let mut plan = planned.plan(&|app, limits, devices| match &cgroup {
         Some(cgroup) => cgroup.app(app, limits, devices).map(Some),
         None => Ok(None),
     })?;
+    if !sockets.is_empty() {
+        for (planned, runtime) in plan.apps.iter_mut().zip(&pod.apps) {
+            let app = manifest::app_of(runtime)?;
+            planned.sockets = sockets::of_app(&pod, &app, &mut sockets);
+        }
+    }
     *held = network.namespace()?;
     let namespace = held.as_ref();
     let interactive = plan
@@ -115,7 +127,7 @@ fn start(args: &RunArgs, held: &mut Option<OwnedFd>) -> Result<Running, Error> {
     };
     let into = cgroup.as_ref().and_then(PodCgroup::supervisor);
     let supervisor = clone_supervisor(args, plan, links, namespace, into, &go)?;
-    write_file(path::PID, &supervisor.pid.as_raw_nonzero().to_string())?;
+    replace_file(path::PID, &supervisor.pid.as_raw_nonzero().to_string())?;
     let pid = supervisor.pid;
     let ready = make_surroundings(cgroup.as_ref(), pid, || {
         host::register(&args.uuid, pid.as_raw_nonzero().get().unsigned_abs());
@@ -208,13 +220,13 @@ fn make_cgroup(
         .map(|d| format!("{}\n", d.display()))
         .collect();
     // Cut off by a kill, they name less than was made: nothing was made yet.
-    write(path::CGROUPS, &directories.concat())?;
-    write(path::SUBCGROUP, &location.path().to_string_lossy())?;
+    write_file(path::CGROUPS, &directories.concat())?;
+    write_file(path::SUBCGROUP, &location.path().to_string_lossy())?;
     Ok(PodCgroup::create(location, limits, devices)?)
 }
 
 /// Writes a file of the pod directory.
-fn write(name: &str, text: &str) -> Result<(), Error> {
+pub(crate) fn write_file(name: &str, text: &str) -> Result<(), Error> {
     std::fs::write(name, text).map_err(|source| Error::Write {
         path: name.into(),
         source,
@@ -222,7 +234,7 @@ fn write(name: &str, text: &str) -> Result<(), Error> {
 }
 
 /// Writes a file of the pod directory so that a reader finds all of it or nothing.
-pub(crate) fn write_file(name: impl AsRef<Path>, text: &str) -> Result<(), Error> {
+pub(crate) fn replace_file(name: impl AsRef<Path>, text: &str) -> Result<(), Error> {
     let name = name.as_ref();
     let mut temporary = name.as_os_str().to_owned();
     temporary.push(".new");

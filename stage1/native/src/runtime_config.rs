@@ -56,6 +56,7 @@ pub(crate) fn write(args: &RunArgs) -> Result<(), Error> {
         path: path::RUNTIME_CONFIG.into(),
         source: source.into(),
     })?;
+    // Nobody looks before the pid is written.
     write_file(path::RUNTIME_CONFIG, &text)
 }
 

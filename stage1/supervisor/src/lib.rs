@@ -23,7 +23,8 @@ pub use app::identity::{Identity, become_user};
 pub use app::users::{User, Users};
 pub use app::{environment, launch};
 pub use plan::{
-    AppPlan, LogPlan, MountPlan, Operation, PodPlan, Security, StreamMode, StreamModes, VolumePlan,
+    AppPlan, LogPlan, MountPlan, Operation, PassedSocket, PodPlan, Security, StreamMode,
+    StreamModes, VolumePlan,
 };
 pub use pod::{Links, copy_volume, run};
 pub use status::{FAILED_TO_START, KILLED_BY_SIGNAL};

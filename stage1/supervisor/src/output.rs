@@ -32,6 +32,8 @@ pub(crate) struct Source {
 pub(crate) struct Sink {
     fd: OwnedFd,
     pending: Vec<u8>,
+    /// The time that lines are marked with.
+    stamp: String,
     /// The reader went away: what comes is thrown away, as it would be on a closed terminal.
     broken: bool,
 }
@@ -56,6 +58,8 @@ impl Source {
                 false
             }
             Ok(n) => {
+                log.tick();
+                sink.tick();
                 self.take(&buffer[..n], sink, log);
                 true
             }
@@ -103,11 +107,14 @@ impl AsFd for Source {
 
 impl Sink {
     pub(crate) fn new(fd: OwnedFd) -> Self {
-        Self {
+        let mut sink = Self {
             fd,
             pending: Vec::new(),
+            stamp: String::new(),
             broken: false,
-        }
+        };
+        sink.tick();
+        sink
     }
 
     /// Whether the apps behind it have to wait.
@@ -123,12 +130,16 @@ impl Sink {
         if self.broken {
             return;
         }
-        let now = clock_gettime(ClockId::Monotonic);
-        let stamp = format!("[{:>5}.{:06}] ", now.tv_sec, now.tv_nsec / 1000);
-        self.pending.extend_from_slice(stamp.as_bytes());
+        self.pending.extend_from_slice(self.stamp.as_bytes());
         self.pending.extend_from_slice(tag.as_bytes());
         self.pending.extend_from_slice(text);
         self.pending.push(b'\n');
+    }
+
+    /// Looks at the clock: the lines that follow have just come.
+    fn tick(&mut self) {
+        let now = clock_gettime(ClockId::Monotonic);
+        self.stamp = format!("[{:>5}.{:06}] ", now.tv_sec, now.tv_nsec / 1000);
     }
 
     /// A line of the supervisor's own.

@@ -1,5 +1,6 @@
 //! A pod as it will run: everything decided, nothing done yet.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -76,6 +77,9 @@ pub struct AppPlan {
     pub streams: StreamModes,
     /// It says itself when it is ready.
     pub notify: bool,
+    /// Sockets that it gets beside its standard streams.
+    #[serde(skip)]
+    pub sockets: Vec<PassedSocket>,
     /// What to make of its file system, in order.
     pub operations: Vec<Operation>,
     /// What it may do.
@@ -83,6 +87,15 @@ pub struct AppPlan {
     /// Its cgroup; `None` leaves it in the supervisor's.
     #[serde(skip)]
     pub cgroup: Option<AppCgroup>,
+}
+
+/// A socket that somebody else opened for an app (sd_listen_fds(3)).
+#[derive(Debug)]
+pub struct PassedSocket {
+    /// What the app finds it by: its port's name.
+    pub name: String,
+    /// The socket.
+    pub fd: OwnedFd,
 }
 
 /// Where the standard streams of an app lead (devel-log-attach-design, "Runtime modes").

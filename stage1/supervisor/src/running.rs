@@ -56,7 +56,8 @@ pub(crate) enum State {
 impl App {
     /// Clones the app's process. Its program waits for [`Self::release`].
     pub(crate) fn start(plan: AppPlan, debug: bool) -> Result<Self, Error> {
-        let (ours, theirs) = Channel::pair().context("make a channel for app", &plan.name)?;
+        let (ours, theirs) =
+            Channel::pair(plan.sockets.len()).context("make a channel for app", &plan.name)?;
         let sockets = Sockets::open(&plan.name)?;
         let readiness = match plan.notify {
             true => Some(Readiness::open(&plan.name)?),

@@ -207,6 +207,26 @@ pub(crate) fn syscalls() -> ExitCode {
 }
 
 /// Opens a file for writing without creating it; prints `ok` or the errno.
+/// Answers one connection to the first passed socket with what was said of the sockets, and stays.
+pub(crate) fn serve_passed() -> ExitCode {
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    let own = variable("LISTEN_PID") == std::process::id().to_string();
+    let (count, names) = (variable("LISTEN_FDS"), variable("LISTEN_FDNAMES"));
+    let text = format!("LISTEN_FDS={count} LISTEN_FDNAMES={names} own pid {own}\n");
+    // SAFETY: the service manager passed it, and nothing else here uses the number.
+    let listener = unsafe { <std::net::TcpListener as std::os::fd::FromRawFd>::from_raw_fd(3) };
+    let answered = listener
+        .accept()
+        .and_then(|(mut to, _)| std::io::Write::write_all(&mut to, text.as_bytes()));
+    match answered {
+        Ok(()) => sleep_until_killed(),
+        Err(error) => {
+            eprintln!("probe: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Tells the service manager something, as sd_notify(3) does.
 pub(crate) fn notify(text: &str) -> ExitCode {
     let name = std::env::var("NOTIFY_SOCKET").unwrap_or_default();

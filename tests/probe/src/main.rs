@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         ["round-trip", address] => behave::round_trip(address),
         ["syscalls"] => behave::syscalls(),
         ["mount"] => behave::mount(),
+        ["passed"] => behave::serve_passed(),
         ["notify", text] => behave::notify(text),
         ["try-write", path] => behave::try_write(path),
         // How `orphans` calls itself.

@@ -10,10 +10,13 @@ use super::Programs;
 use super::measure::{Contestant, time};
 use crate::Result;
 
+/// Directories that every root file system has.
+pub(super) const ROOT_DIRECTORIES: [&str; 6] = ["proc", "sys", "dev", "tmp", "etc", "usr"];
+
 /// The root file system that the floor and the peers use.
 pub(crate) fn rootfs(programs: &Programs, dir: &Path) -> Result<PathBuf> {
     let root = dir.join("rootfs");
-    let made = ["proc", "sys", "dev", "tmp", "etc", "usr"]
+    let made = ROOT_DIRECTORIES
         .iter()
         .try_for_each(|name| fs::create_dir_all(root.join(name)));
     let copied = made.and_then(|()| fs::copy(&programs.probe, root.join("probe")));

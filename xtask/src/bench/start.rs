@@ -22,7 +22,13 @@ const LONG: Duration = Duration::from_secs(20);
 pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
     adopt_orphans()?;
     let rkt = Rkt::of(programs.rkt.clone());
-    let image = rkt.fetch(&fixtures::probe_with(&programs.probe));
+    // The same files as in the peers' root.
+    let image = peers::ROOT_DIRECTORIES
+        .iter()
+        .fold(fixtures::probe_with(&programs.probe), |image, dir| {
+            image.dir(&format!("/{dir}"), 0o755)
+        });
+    let image = rkt.fetch(&image);
     let groups = groups_of_a_pod(&rkt, &image);
     println!("rkt's pods join: {}", groups.describe());
     let dir = TempDir::new();

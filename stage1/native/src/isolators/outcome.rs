@@ -74,7 +74,7 @@ impl Outcomes {
             path: file.into(),
             source: source.into(),
         })?;
-        crate::run::write_file(file, &text)
+        crate::run::replace_file(file, &text)
     }
 }
 

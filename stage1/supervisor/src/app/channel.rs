@@ -11,6 +11,8 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
+use sandbox::exec::FIRST_PASSED;
+
 /// Longest message that is passed on.
 const MESSAGE_MAX: usize = 4096;
 
@@ -38,15 +40,19 @@ const MOUNTS: u8 = b'M';
 const GO: u8 = b'G';
 
 impl Channel {
-    /// The supervisor's and the app's end.
-    pub(crate) fn pair() -> Result<(Self, Self), Errno> {
+    /// The supervisor's and the app's end, which is out of the way of that many passed sockets.
+    pub(crate) fn pair(sockets: usize) -> Result<(Self, Self), Errno> {
         let (a, b) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
             SocketFlags::CLOEXEC,
             None,
         )?;
-        Ok((Self(a), Self(b)))
+        if sockets == 0 {
+            return Ok((Self(a), Self(b)));
+        }
+        let above = FIRST_PASSED + i32::try_from(sockets).map_err(|_| Errno::MFILE)?;
+        Ok((Self(a), Self(rustix::io::fcntl_dupfd_cloexec(b, above)?)))
     }
 
     /// App's end: why it cannot start. A supervisor that is gone needs no reason.

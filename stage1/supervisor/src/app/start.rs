@@ -19,7 +19,7 @@ use super::diagnose;
 use super::filesystem::{Roots, open_root};
 use super::identity::{Identity, become_user, set_oom_score};
 use super::users::{User, Users};
-use crate::plan::{AppPlan, Security};
+use crate::plan::{AppPlan, PassedSocket, Security};
 use crate::status::FAILED_TO_START;
 
 /// What an app gets as standard input, output and error.
@@ -96,14 +96,30 @@ fn become_app(
         gid: users.group(&plan.group)?,
         groups: plan.supplementary_gids.clone(),
     };
-    let environment = environment(plan, &user);
+    let mut environment = environment(plan, &user);
+    announce(&plan.sockets, &mut environment);
+    let sockets: Vec<_> = plan.sockets.iter().map(|s| s.fd.as_fd()).collect();
     launch(
         &plan.exec,
         &plan.working_directory,
         environment,
         &identity,
         &plan.security,
+        &sockets,
     )
+}
+
+/// Tells the app of its sockets, as sd_listen_fds(3) looks for them.
+fn announce(sockets: &[PassedSocket], environment: &mut Vec<(String, String)>) {
+    if sockets.is_empty() {
+        return;
+    }
+    let names: Vec<_> = sockets.iter().map(|s| s.name.as_str()).collect();
+    environment.extend([
+        ("LISTEN_FDS".into(), sockets.len().to_string()),
+        ("LISTEN_FDNAMES".into(), names.join(":")),
+        ("LISTEN_PID".into(), std::process::id().to_string()),
+    ]);
 }
 
 fn io(errno: Errno) -> std::io::Error {
@@ -220,6 +236,7 @@ pub(crate) fn run_handler(event: &str, exec: &[String], plan: &AppPlan) -> Resul
                 environment(plan, &user),
                 &root,
                 &plan.security,
+                &[],
             );
             let line = format!("rkt: app {:?}: {event} handler: {reason}\n", plan.name);
             let _ = rustix::io::write(rustix::stdio::stderr(), line.as_bytes());
@@ -270,7 +287,7 @@ pub fn environment(plan: &AppPlan, user: &User) -> Vec<(String, String)> {
     variables
 }
 
-/// Becomes the program: directory, ids, privileges, exec. Returns the reason it could not.
+/// Becomes the program: directory, sockets, ids, privileges, exec. Returns the reason it could not.
 ///
 /// # Errors
 /// Always; on success it does not return.
@@ -280,6 +297,7 @@ pub fn launch(
     environment: Vec<(String, String)>,
     identity: &Identity,
     security: &Security,
+    sockets: &[BorrowedFd<'_>],
 ) -> Result<Infallible, String> {
     let program = command.first().ok_or("there is nothing to execute")?;
     rustix::process::chdir(directory).map_err(|e| {
@@ -305,6 +323,9 @@ pub fn launch(
     sandbox::exec::leave_session_keyring();
     close_on_exec_from(3)
         .context("close", "descriptors")
+        .map_err(|e| e.to_string())?;
+    sandbox::exec::pass(sockets)
+        .context("pass", "sockets")
         .map_err(|e| e.to_string())?;
     signals::reset();
     become_user(identity, security).map_err(|e| e.to_string())?;

@@ -6,14 +6,13 @@ mod sockets;
 mod syslog;
 
 use journal::{Identity, Journal, Limits};
-use rustix::time::{ClockId, clock_gettime};
 
 pub(crate) use sockets::{Part, Sockets};
 
 use crate::plan::LogPlan;
 
 /// Seconds without a try after the disk refused an entry.
-const PAUSE: i64 = 1;
+const PAUSE: u64 = 1;
 /// The priority of a line that names none: informational.
 const PRIORITY: u8 = 6;
 
@@ -25,7 +24,7 @@ pub(crate) struct Log {
     common: Vec<Vec<u8>>,
     /// Entries that the disk had no room for, and when it is asked again.
     lost: u64,
-    retry: i64,
+    retry: u64,
 }
 
 /// Fields of all entries of one app's stream.
@@ -84,6 +83,11 @@ impl Log {
         }
     }
 
+    /// Looks at the clocks: what is written now has just come.
+    pub(crate) fn tick(&mut self) {
+        self.journal.tick();
+    }
+
     /// A line of an app's output. `<N>` at its beginning is its priority (sd-daemon(3)).
     pub(crate) fn line(&mut self, origin: &Origin, line: &[u8]) {
         let (priority, text) = match line {
@@ -97,7 +101,7 @@ impl Log {
 
     /// An entry with these fields.
     fn entry(&mut self, origin: &Origin, own: &[&[u8]]) {
-        let now = clock_gettime(ClockId::MonotonicCoarse).tv_sec;
+        let now = self.journal.seconds();
         if now < self.retry {
             self.lost += 1;
             return;

@@ -65,10 +65,13 @@ impl Sockets {
     }
 
     fn bind(app: &str) -> Result<Self, Errno> {
-        let socket = |kind, name| {
+        let socket = |kind, name| match listener_of(kind, name, 0o666) {
             // One of an earlier start is in the way.
-            let _ = rustix::fs::unlink(name);
-            listener_of(kind, name, 0o666)
+            Err(Errno::ADDRINUSE) => {
+                rustix::fs::unlink(name)?;
+                listener_of(kind, name, 0o666)
+            }
+            other => other,
         };
         Ok(Self {
             app: app.to_owned(),
@@ -91,6 +94,7 @@ impl Sockets {
 
     /// Reads what has come.
     pub(crate) fn pump(&mut self, part: Part, log: &mut Log) {
+        log.tick();
         match part {
             Part::Native => self.read_native(log),
             Part::Syslog => self.read_syslog(log),
