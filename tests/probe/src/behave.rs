@@ -213,6 +213,10 @@ pub(crate) fn serve_passed() -> ExitCode {
     let own = variable("LISTEN_PID") == std::process::id().to_string();
     let (count, names) = (variable("LISTEN_FDS"), variable("LISTEN_FDNAMES"));
     let text = format!("LISTEN_FDS={count} LISTEN_FDNAMES={names} own pid {own}\n");
+    #[expect(
+        unsafe_code,
+        reason = "a passed descriptor is known by its number alone"
+    )]
     // SAFETY: the service manager passed it, and nothing else here uses the number.
     let listener = unsafe { <std::net::TcpListener as std::os::fd::FromRawFd>::from_raw_fd(3) };
     let answered = listener
