@@ -144,6 +144,7 @@ mod tests {
             },
             mutable: true,
             ipc: Some("private".into()),
+            strict_isolators: true,
         }
     }
 
@@ -175,6 +176,7 @@ mod tests {
             uuid: Some("u".into()),
             debug: true,
             insecure: run.insecure,
+            strict_isolators: true,
         };
         assert_eq!(AppArgs::parse(add.to_args()).unwrap(), add);
         for action in [

@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn reports_arrive_in_order() {
-        let (supervisor, app) = Channel::pair().unwrap();
+        let (supervisor, app) = Channel::pair(0).unwrap();
         app.terminal(std::io::stdin().as_fd()).unwrap();
         app.failed("no such file");
         assert!(matches!(supervisor.receive().unwrap(), Report::Terminal(_)));
