@@ -207,3 +207,22 @@ fn an_images_links_lead_nowhere_outside() {
     assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0);
     rkt.assert_clean();
 }
+
+#[test]
+fn device_nodes_open_nothing() {
+    let disk = std::fs::read_dir("/sys/block").unwrap().map(|d| d.unwrap());
+    let numbers = disk.map(|d| std::fs::read_to_string(d.path().join("dev")).unwrap());
+    for number in numbers.take(2) {
+        let (major, minor) = number.trim().split_once(':').unwrap();
+        withstood(
+            &[NO_FILTER],
+            &format!(
+                "mknod /tmp/disk b {major} {minor} && head -c 1 /tmp/disk && echo broken
+                 mknod /tmp/mem c 1 1 && head -c 1 /tmp/mem && echo broken
+                 mknod /tmp/kmsg c 1 11 && head -c 1 /tmp/kmsg && echo broken
+                 mknod /dev/shm/null c 1 3 && echo x > /dev/shm/null && echo broken
+                 true"
+            ),
+        );
+    }
+}

@@ -180,9 +180,15 @@ impl Hierarchies {
         self.refuse_unenforceable(limits)?;
         let mut procs = Vec::with_capacity(self.all.len());
         let others = devices::others(&self.devices, devices);
-        // Where it has no device more than the app, the pod's policy is inherited.
-        let inherits = |h: &&Hierarchy| h.has("devices") && others.is_empty();
-        for hierarchy in self.all.iter().filter(|h| !inherits(h)) {
+        for hierarchy in &self.all {
+            // Where the pod has no device more than the app, its policy is the app's. The app must
+            // still be moved there: it was cloned before its supervisor was.
+            if hierarchy.has("devices") && others.is_empty() {
+                let procs_of_pod = rustix::io::fcntl_dupfd_cloexec(&hierarchy.procs, 0)
+                    .context("open", "cgroup.procs of the pod")?;
+                procs.push(procs_of_pod);
+                continue;
+            }
             let dir = make(hierarchy.dir.as_fd(), Path::new(name))?;
             hierarchy.limit(&dir, limits)?;
             if hierarchy.has("devices") {
