@@ -70,9 +70,11 @@ fn add(usage: &mut Usage, controller: &str, place: &Path) {
             usage.memory = number(place, "memory.usage_in_bytes");
             usage.memory_limit = number(place, "memory.limit_in_bytes").filter(|n| *n < UNLIMITED);
         }
-        "pids" => usage.tasks = number(place, "pids.current"),
-        // Pods join no hierarchy for disks unless they are limited: their processes are asked.
-        "name=systemd" | "systemd" => (usage.read, usage.written) = of_processes(place),
+        "pids" => {
+            usage.tasks = number(place, "pids.current");
+            // Pods join no hierarchy for disks unless they are limited: their processes are asked.
+            (usage.read, usage.written) = of_processes(place);
+        }
         _ => {}
     }
 }

@@ -23,6 +23,9 @@ const JOINED: [&str; 6] = [
 /// Joined only by pods whose block devices are limited.
 const BLOCK: &str = "blkio";
 
+/// Where systemd's hierarchy is mounted: what it is called by its directory.
+const SYSTEMD: &str = "systemd";
+
 /// The pod's directories in the joined hierarchies.
 #[derive(Debug)]
 pub(super) struct Hierarchies {
@@ -181,9 +184,11 @@ impl Hierarchies {
         let mut procs = Vec::with_capacity(self.all.len());
         let others = devices::others(&self.devices, devices);
         for hierarchy in &self.all {
-            // Where the pod has no device more than the app, its policy is the app's. The app must
-            // still be moved there: it was cloned before its supervisor was.
-            if hierarchy.has("devices") && others.is_empty() {
+            // Where the pod has no device more than the app, its policy is the app's; and systemd's
+            // own hierarchy counts and limits nothing. The app must still be moved there: it was
+            // cloned before its supervisor was.
+            let devices = hierarchy.has("devices") && others.is_empty();
+            if devices || hierarchy.has(SYSTEMD) || hierarchy.has("name=systemd") {
                 let procs_of_pod = rustix::io::fcntl_dupfd_cloexec(&hierarchy.procs, 0)
                     .context("open", "cgroup.procs of the pod")?;
                 procs.push(procs_of_pod);
