@@ -1,7 +1,6 @@
 //! Docker's volumes begin with what the image has at their place, where nothing else was asked for
 //! (surface: "implicit-volume copy-up").
 
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use appc::{PodManifest, RuntimeApp, VolumeKind};
@@ -65,7 +64,7 @@ pub(crate) fn fill(
         };
         dir.mkdir(&relative, 0o755).doing_with(problem)?;
         let owner = |id| users.map_or(id, |users| users.shift.saturating_add(id));
-        let from = PathBuf::from(format!("/proc/self/fd/{}", from.as_raw_fd()));
+        let from = launch::by_descriptor(&from);
         store::copy_tree(&from, &dir.path().join(&relative), &owner).doing_with(problem)?;
     }
     Ok(())

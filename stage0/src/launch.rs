@@ -235,7 +235,7 @@ fn short_names(
     let open: Vec<_> = directories.iter().map(open).collect::<Result<_, _>>()?;
     let names = open
         .iter()
-        .map(|directory| format!("/proc/self/fd/{}", directory.as_raw_fd()))
+        .map(|directory| by_descriptor(directory).display().to_string())
         .collect();
     Ok((open, names))
 }

@@ -65,8 +65,10 @@ fn listing(aci: &Path) -> String {
         .unwrap();
     assert!(tar.status.success());
     let text = String::from_utf8(tar.stdout).unwrap();
+    // The columns are as wide as the longest time before them, also that of the line left out.
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let lines = text.lines().filter(|line| !line.ends_with(" rootfs/"));
-    lines.collect::<Vec<_>>().join("\n")
+    lines.map(words).collect::<Vec<_>>().join("\n")
 }
 
 fn assert_changed(root: &Path) {

@@ -23,7 +23,7 @@ const JOINED: [&str; 6] = [
 /// Joined only by pods whose block devices are limited.
 const BLOCK: &str = "blkio";
 
-/// Where systemd's hierarchy is mounted: what it is called by its directory.
+/// The name of systemd's hierarchy, which has no controllers.
 const SYSTEMD: &str = "systemd";
 
 /// The pod's directories in the joined hierarchies.
@@ -43,8 +43,10 @@ struct Hierarchy {
 }
 
 impl Hierarchy {
+    /// Whether it is the hierarchy of a controller, or has that name.
     fn has(&self, controller: &str) -> bool {
-        self.controllers.split(',').any(|c| c == controller)
+        let mut all = self.controllers.split(',');
+        all.any(|c| c.strip_prefix("name=").unwrap_or(c) == controller)
     }
 }
 
@@ -188,7 +190,7 @@ impl Hierarchies {
             // own hierarchy counts and limits nothing. The app must still be moved there: it was
             // cloned before its supervisor was.
             let devices = hierarchy.has("devices") && others.is_empty();
-            if devices || hierarchy.has(SYSTEMD) || hierarchy.has("name=systemd") {
+            if devices || hierarchy.has(SYSTEMD) {
                 let procs_of_pod = rustix::io::fcntl_dupfd_cloexec(&hierarchy.procs, 0)
                     .context("open", "cgroup.procs of the pod")?;
                 procs.push(procs_of_pod);
