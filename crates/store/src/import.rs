@@ -80,7 +80,7 @@ impl Store {
         let blob = NewFile::create(&temporary)?;
         let mut scan = Scan::new(limits);
         if options.render && Policy::of_this_process().owners {
-            scan.build(NewDirectory::create(&temporary)?)?;
+            scan.build(NewDirectory::create(&self.layout().building())?)?;
         }
         let passed = pass(
             &ring::digest::SHA512,
@@ -138,9 +138,9 @@ impl Store {
             tree_size: scanned.tree.as_ref().map_or(0, |tree| tree.measured.size),
         };
         let publish = || {
-            write_file(&layout.temporary(), &manifest_path, &scanned.bytes)?;
+            write_file(layout, &manifest_path, &scanned.bytes)?;
             self.index().insert(&row)?;
-            blob.publish(&blob_path)
+            blob.publish(layout, &blob_path)
         };
         if let Err(error) = publish() {
             if !self.contains(&id) {

@@ -1,14 +1,12 @@
 //! One layer: taken in while it arrives, and unpacked at the same time.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use oci::Digest;
-use rustix::fs::FlockOperation;
 
 use super::LayerId;
 use super::entries::{self, Which};
@@ -16,12 +14,13 @@ use crate::compress::{Compression, SNIFF};
 use crate::digest::{Sha256, sha256};
 use crate::extract::Extractor;
 use crate::import::{Counted, Refusal, read_fault, read_head, recognize, welcome};
-use crate::layout::{Layout, file_mode};
-use crate::lock::{Lock, is_at};
+use crate::layout::Layout;
+use crate::lock::Lock;
 use crate::pipeline::{Pieces, pass};
 use crate::remove::clear_tree;
+use crate::shared::open_download;
 use crate::tar::Archive;
-use crate::temporary::NewDirectory;
+use crate::temporary::{NewDirectory, rename_into};
 use crate::tree::{Building, new_root};
 use crate::{Error, Limits, Result};
 
@@ -90,7 +89,7 @@ pub(super) fn fetch(
     match outcome {
         Ok(unpacked) => {
             layout.create_parent(&blob)?;
-            partial.publish(&blob)?;
+            partial.publish(layout, &blob)?;
             unpacked.map_or(Ok(()), |u| u.publish(layout, layer))
         }
         // Whatever arrived before the source failed is worth keeping.
@@ -126,7 +125,7 @@ pub(super) fn unpack(layout: &Layout, layer: &LayerId, limits: &Limits) -> Resul
 /// Opens the blob of a layer that is there.
 pub(super) fn open_blob(layout: &Layout, layer: &LayerId) -> Result<Incoming<'static>> {
     let path = layout.oci_blob(&layer.blob);
-    match File::open(&path) {
+    match crate::shared::open(&path) {
         Ok(file) => Ok(Incoming {
             source: Box::new(file),
             copy: None,
@@ -194,7 +193,7 @@ fn read(
 ) -> Result<Option<Unpacked>> {
     let directory = match build {
         true => {
-            let directory = NewDirectory::create(&layout.temporary())?;
+            let directory = NewDirectory::create(&layout.building())?;
             let root = new_root(&directory.path().join("rootfs"))?;
             Some((directory, root))
         }
@@ -427,30 +426,11 @@ struct Partial {
 impl Partial {
     fn open(layout: &Layout, blob: &Digest) -> Result<Self> {
         let path = layout.temporary().join(blob.file_name());
-        loop {
-            let nofollow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .custom_flags(nofollow)
-                .open(&path)
-                .map_err(Error::io("open", &path))?;
-            rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))
-                .map_err(Error::io("lock", &path))?;
-            if is_at(&file, &path) {
-                // Whoever shares the store may go on with it; it is not ours if another made it.
-                let mode = fs::Permissions::from_mode(file_mode(path.parent()));
-                let _ = file.set_permissions(mode);
-                return Ok(Partial {
-                    file,
-                    path,
-                    fault: std::sync::Mutex::new(None),
-                });
-            }
-        }
+        Ok(Partial {
+            file: open_download(&path)?,
+            path,
+            fault: std::sync::Mutex::new(None),
+        })
     }
 
     fn length(&self) -> Result<u64> {
@@ -485,9 +465,9 @@ impl Partial {
     }
 
     /// Gives the whole blob its name.
-    fn publish(self, blob: &std::path::Path) -> Result<()> {
+    fn publish(self, layout: &Layout, blob: &Path) -> Result<()> {
         (&self.file).flush().map_err(self.fault("write"))?;
-        fs::rename(&self.path, blob).map_err(Error::io("create", blob))
+        rename_into(layout, &self.path, blob).map_err(Error::io("create", blob))
     }
 
     /// Removes it, while it is still locked.

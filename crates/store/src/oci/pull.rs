@@ -75,7 +75,7 @@ impl Puller<'_> {
         let layout = self.store.layout();
         let path = layout.oci_blob(digest);
         layout.create_parent(&path)?;
-        write_file(&layout.temporary(), &path, bytes)
+        write_file(layout, &path, bytes)
     }
 
     /// Takes in all layers that are not there, several at a time. The first error ends it, when
@@ -127,6 +127,13 @@ impl Puller<'_> {
                 return Err(Error::MissingBlob(part.digest.clone()));
             }
         }
+        let described = appc.to_json();
+        if described.len() > appc::MAX_MANIFEST {
+            return Err(Error::TooLarge {
+                what: "bytes of manifest",
+                limit: appc::MAX_MANIFEST as u64,
+            });
+        }
         let id = Sha512::key(manifest);
         self.blob(&Sha256::of(manifest), manifest)?;
         let now = SystemTime::now();
@@ -140,7 +147,7 @@ impl Puller<'_> {
             size: parsed.size().saturating_add(manifest.len() as u64),
             tree_size: 0,
         };
-        self.publish(&id, manifest, &appc.to_json(), &row)?;
+        self.publish(&id, manifest, &described, &row)?;
         if self.render {
             self.store.tree(&id)?;
         }
@@ -155,9 +162,9 @@ impl Puller<'_> {
         layout.create_parent(&described)?;
         layout.create_parent(&blob)?;
         let publish = || {
-            crate::temporary::replace_file(&layout.temporary(), &described, appc)?;
+            crate::temporary::replace_file(layout, &described, appc)?;
             self.store.index().insert(row)?;
-            write_file(&layout.temporary(), &blob, manifest)
+            write_file(layout, &blob, manifest)
         };
         let outcome = publish();
         if outcome.is_err() && !self.store.contains(id) {
