@@ -10,7 +10,7 @@ use appc::{Hash, ImageManifest};
 
 use crate::blob::read_manifest;
 use crate::compress::{Compression, SNIFF};
-use crate::digest::{is_image, sha512};
+use crate::digest::{Sha512, is_image, sha512};
 use crate::extract::path::{Place, place};
 use crate::extract::{Extractor, Policy};
 use crate::image::{ImageInfo, ImageKind};
@@ -181,6 +181,37 @@ pub fn check_image(mut source: impl Read + Send, limits: &Limits) -> Result<Imag
         |pieces| Scan::new(limits).run(pieces),
     )?;
     Ok(passed.value.manifest)
+}
+
+/// The ID that an image would have in the store: the digest of its archive, decompressed.
+///
+/// # Errors
+/// It is no archive, or larger than the limits allow.
+pub fn image_id(mut source: impl Read + Send, limits: &Limits) -> Result<Hash> {
+    let head = read_head(&mut source)?;
+    let format = recognize(&head)?;
+    let count = AtomicU64::new(0);
+    let counted = Counted {
+        inner: io::Cursor::new(head).chain(source),
+        count: &count,
+    };
+    let fault = |e: io::Error| read_fault(format, e);
+    let mut plain = format.decoder(counted).map_err(fault)?;
+    let mut hash = Sha512::new();
+    let mut buffer = vec![0; 256 << 10];
+    let mut size = 0;
+    loop {
+        match plain.read(&mut buffer) {
+            Ok(0) => return Ok(Hash::from_sha512(&hash.finish())),
+            Ok(read) => {
+                hash.update(&buffer[..read]);
+                size += read as u64;
+                welcome(size, count.load(Ordering::Relaxed), limits)?;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(fault(e)),
+        }
+    }
 }
 
 /// What a pass over the archive found.

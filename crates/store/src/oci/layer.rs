@@ -69,14 +69,21 @@ pub(super) fn fetch(
     limits: &Limits,
 ) -> Result<()> {
     let blob = layout.oci_blob(&layer.blob);
+    let was_there = is_whole(layout, layer);
     let partial = Partial::open(layout, &layer.blob)?;
     if is_whole(layout, layer) {
-        partial.discard();
-        source.progress(&layer.blob, layer.size, layer.size);
-        if render && !is_unpacked(layout, layer) {
-            unpack(layout, layer, limits)?;
+        if !was_there {
+            // Another fetch brought it while this one waited.
+            source.progress(&layer.blob, layer.size, layer.size);
         }
-        return Ok(());
+        match render && !is_unpacked(layout, layer) {
+            false => return partial.discard(),
+            true => match unpack(layout, layer, limits) {
+                // It was changed on disk: it is got again, and takes the place of what is there.
+                Err(Error::ChangedBlob { .. }) => {}
+                other => return partial.discard().and(other),
+            },
+        }
     }
     let build = render && !is_unpacked(layout, layer);
     let resumed = partial.length()? > 0;
@@ -94,14 +101,12 @@ pub(super) fn fetch(
         }
         // Whatever arrived before the source failed is worth keeping.
         Err(error) if error.is_source() => Err(error),
-        Err(error) => {
-            partial.discard();
-            Err(error)
-        }
+        Err(error) => partial.discard().and(Err(error)),
     }
 }
 
-fn is_whole(layout: &Layout, layer: &LayerId) -> bool {
+/// Whether a layer's blob is there, by its size.
+pub(super) fn is_whole(layout: &Layout, layer: &LayerId) -> bool {
     let blob = layout.oci_blob(&layer.blob).symlink_metadata();
     blob.is_ok_and(|m| m.is_file() && m.len() == layer.size)
 }
@@ -471,7 +476,10 @@ impl Partial {
     }
 
     /// Removes it, while it is still locked.
-    fn discard(self) {
-        let _ = fs::remove_file(&self.path);
+    fn discard(self) -> Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("remove", &self.path)(e)),
+            _ => Ok(()),
+        }
     }
 }

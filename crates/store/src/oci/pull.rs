@@ -89,6 +89,12 @@ impl Puller<'_> {
         let mut layers = LayerId::all(manifest, config)?;
         let mut seen = std::collections::HashSet::new();
         layers.retain(|layer| seen.insert(layer.blob.clone()));
+        // Whoever watches knows from the start how much there is to come.
+        for layer in &layers {
+            if !layer::is_whole(self.store.layout(), layer) {
+                source.progress(&layer.blob, 0, layer.size);
+            }
+        }
         let next = AtomicUsize::new(0);
         let failed: Mutex<Option<Error>> = Mutex::new(None);
         let stop = || failed.lock().map_or(true, |f| f.is_some());
@@ -136,7 +142,7 @@ impl Puller<'_> {
         }
         let id = Sha512::key(manifest);
         self.blob(&Sha256::of(manifest), manifest)?;
-        let now = SystemTime::now();
+        let (there, now) = (self.store.contains(&id), SystemTime::now());
         let row = Row {
             id: id.clone(),
             kind: ImageKind::Oci,
@@ -148,8 +154,14 @@ impl Puller<'_> {
             tree_size: 0,
         };
         self.publish(&id, manifest, &described, &row)?;
-        if self.render {
-            self.store.tree(&id)?;
+        if self.render
+            && let Err(error) = self.store.tree(&id)
+        {
+            if !there {
+                // Layers that do not come together are no image.
+                self.store.remove(&id)?;
+            }
+            return Err(error);
         }
         self.store.touch(&id);
         self.store.info(&id)
