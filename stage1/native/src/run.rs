@@ -3,7 +3,7 @@
 //! out, and takes away what it made.
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use appc::PodManifest;
@@ -11,7 +11,7 @@ use net::PodNetworks;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 use sandbox::Context;
 use sandbox::cgroup::{Device, Limits, Location, PodCgroup};
 use sandbox::clone::{Child, Cloned, Namespaces, clone};
@@ -125,18 +125,11 @@ fn start(
         ready,
         watch_input: mode.is_some() && !interactive,
     };
-    let into = cgroup.as_ref().and_then(PodCgroup::supervisor);
-    let supervisor = clone_supervisor(args, plan, links, namespace, into, &go)?;
+    let supervisor = clone_supervisor(args, plan, links, namespace, cgroup.as_ref(), &go)?;
     replace_file(path::PID, &supervisor.pid.as_raw_nonzero().to_string())?;
-    let pid = supervisor.pid;
-    let ready = make_surroundings(cgroup.as_ref(), pid, || {
-        host::register(&args.uuid, pid.as_raw_nonzero().get().unsigned_abs());
-        match early {
-            Some(networks) => Ok(networks),
-            None => set_up(),
-        }
-    });
-    match ready {
+    let pid = supervisor.pid.as_raw_nonzero().get().unsigned_abs();
+    host::register(&args.uuid, pid);
+    match early.map_or_else(set_up, Ok) {
         Ok(networks) => {
             rustix::io::write(&go, b"G").context("start", "the apps")?;
             Ok(Running {
@@ -154,31 +147,6 @@ fn start(
             Err(error)
         }
     }
-}
-
-/// Joins the cgroups and sets the networks up, at the same time: the first spends most of its
-/// time waiting in the kernel.
-fn make_surroundings(
-    cgroup: Option<&PodCgroup>,
-    pid: Pid,
-    networks: impl FnOnce() -> Result<Option<PodNetworks>, Error>,
-) -> Result<Option<PodNetworks>, Error> {
-    let Some(cgroup) = cgroup else {
-        return networks();
-    };
-    if cgroup.supervisor().is_some() {
-        return networks();
-    }
-    std::thread::scope(|scope| {
-        let joining = scope.spawn(|| cgroup.join(pid));
-        let networks = networks();
-        match joining.join() {
-            Ok(joined) => joined.map_err(Error::from).and(networks),
-            Err(_) => Err(Error::Unsupported(
-                "the thread that joins cgroups died".into(),
-            )),
-        }
-    })
 }
 
 /// The lock must be the inherited one, and stays open as long as this process.
@@ -252,7 +220,7 @@ fn clone_supervisor(
     plan: PodPlan,
     links: Links,
     network: Option<&OwnedFd>,
-    cgroup: Option<BorrowedFd<'_>>,
+    cgroup: Option<&PodCgroup>,
     go: &OwnedFd,
 ) -> Result<Child, Error> {
     let mut namespaces = Namespaces::PID | Namespaces::MOUNT | Namespaces::UTS;
@@ -261,8 +229,12 @@ fn clone_supervisor(
     }
     let clone = || {
         // SAFETY: this process has one thread up to here.
-        match unsafe { clone(namespaces, cgroup) } {
+        match unsafe { clone(namespaces, cgroup.and_then(PodCgroup::supervisor)) } {
             Ok(Cloned::Child) => {
+                if let Some(Err(error)) = cgroup.map(PodCgroup::join) {
+                    eprintln!("stage1: {error}");
+                    sandbox::exec::exit_now(FAILURE);
+                }
                 // The writing end is the parent's alone: its death must close the pipe.
                 // SAFETY: the copy of the descriptor in this process is used by nobody else.
                 unsafe { rustix::io::close(std::os::fd::AsRawFd::as_raw_fd(go)) };
@@ -285,7 +257,6 @@ impl Running {
     /// Waits for the end of the pod; passes signals in and keeps its leases meanwhile.
     fn wait(mut self) -> Result<u8, Error> {
         loop {
-            sandbox::clone::collect_strays(self.supervisor.pid);
             let keepers = self.networks.iter().flat_map(|n| &n.keepers);
             let (limit, answers) = network::waits_of(keepers);
             let mut fds = vec![

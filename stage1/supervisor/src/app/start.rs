@@ -69,6 +69,9 @@ fn become_app(
     rustix::process::setsid()
         .context("start", "a session")
         .map_err(say)?;
+    if let Some(cgroup) = &plan.cgroup {
+        cgroup.join().map_err(say)?;
+    }
     make_root(plan, debug).map_err(say)?;
     let streams =
         open_streams(streams, channel).map_err(|e| format!("cannot open streams: {}", io(e)))?;
@@ -78,7 +81,6 @@ fn become_app(
     if !channel.wait() {
         return Err("the pod ended before the app was started".into());
     }
-    // Only now is the process in the cgroup that is to look like the root.
     unshare(Namespaces::CGROUP)
         .context("make", "a cgroup namespace")
         .map_err(say)?;
