@@ -40,6 +40,7 @@ mod network_ports;
 mod network_show;
 mod oci;
 mod output;
+mod private_users;
 mod races;
 mod real;
 mod registry;

@@ -36,6 +36,7 @@ mod lock;
 mod oci;
 mod pipeline;
 mod remove;
+mod shift;
 mod tar;
 mod temporary;
 mod tree;
@@ -54,6 +55,7 @@ pub use import::{ImportOptions, Refusal, check_image};
 pub use index::Remote;
 pub use limits::Limits;
 pub use oci::{BlobSource, Opened, Puller, check_layer, write_aci};
+pub use shift::shift_owners;
 pub use tar::{Member, list as list_archive};
 pub use tree::{Tree, Verified, overlay_supported};
 

@@ -123,7 +123,8 @@ impl App {
 
     /// Lets the app's program take over, in the app's cgroup.
     pub(crate) fn release(&self, status: &StatusDirectory) -> Result<(), Error> {
-        if let Some(cgroup) = &self.plan.cgroup {
+        let cgroup = self.plan.cgroup.as_ref();
+        if let Some(cgroup) = cgroup.filter(|_| self.plan.born_in().is_none()) {
             match cgroup.join(self.pid) {
                 // It died while it was set up; reaping it tells why.
                 Err(error) if error.errno == Errno::SRCH => {}
