@@ -108,28 +108,6 @@ pub unsafe fn clone(
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// Collects children that ended and that this program does not know: the program that it was before
-/// its exec may have left some. `known` is left for its own wait.
-pub fn collect_strays(known: Pid) {
-    loop {
-        // SAFETY: all zeroes is a valid siginfo_t.
-        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        // SAFETY: `info` is valid for writing.
-        if unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, flags) } != 0 {
-            return;
-        }
-        // SAFETY: waitid(2) fills this field, with zero where no child has ended.
-        match Pid::from_raw(unsafe { info.si_pid() }) {
-            Some(pid) if pid != known => {
-                let options = rustix::process::WaitOptions::NOHANG;
-                let _ = rustix::process::waitpid(Some(pid), options);
-            }
-            _ => return,
-        }
-    }
-}
-
 /// The errno of the libc call that just failed.
 pub(crate) fn last_errno() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)

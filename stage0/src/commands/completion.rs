@@ -17,7 +17,7 @@ pub(super) const ENTRY: Entry = Entry {
     run: |_, matches| match matches.strings("shell").as_slice() {
         [shell] if shell == "bash" => {
             let mut script = Vec::new();
-            let mut root = crate::cli::root();
+            let mut root = crate::cli::root(|_| true);
             clap_complete::generate(clap_complete::Shell::Bash, &mut root, "rkt", &mut script);
             output::bytes(&script);
             Ok(ExitCode::SUCCESS)

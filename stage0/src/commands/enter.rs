@@ -50,9 +50,6 @@ pub(super) fn arguments(command: Command) -> Command {
 
 /// Becomes the command, in the app.
 pub(super) fn enter(context: &Context, matches: &ArgMatches) -> Outcome {
-    if !matches.is("privileged") {
-        sandbox::cgroup::hasten_moves();
-    }
     let words = matches.strings("words");
     let Some((uuid, command)) = words.split_first() else {
         return Err(Failure::new("must provide the pod UUID"));

@@ -369,7 +369,9 @@ mod tests {
     fn parse(line: &str) -> Result<PodRequest, Failure> {
         let args = line.split_whitespace().map(Into::into).collect();
         let (args, groups) = crate::cli::groups::split(args).unwrap();
-        let matches = crate::cli::root().try_get_matches_from(args).unwrap();
+        let matches = crate::cli::root(|_| true)
+            .try_get_matches_from(args)
+            .unwrap();
         let (_, run) = matches.subcommand().unwrap();
         read(run, &groups)
     }

@@ -30,7 +30,6 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(context: &Context, matches: &ArgMatches) -> Outcome {
-    sandbox::cgroup::hasten_moves();
     let how = run_flags::read(context, matches)?;
     let request = prepare::Request::read(context, matches)?;
     if how.args.interactive && request.app_count() > 1 {

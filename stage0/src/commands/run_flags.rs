@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     fn matches(line: &str) -> ArgMatches {
-        let root = crate::cli::root();
+        let root = crate::cli::root(|_| true);
         let matches = root.try_get_matches_from(line.split_whitespace()).unwrap();
         let (_, inner) = matches.subcommand().unwrap();
         inner.clone()

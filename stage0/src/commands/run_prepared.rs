@@ -23,7 +23,6 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run_prepared(context: &Context, matches: &ArgMatches) -> Outcome {
-    sandbox::cgroup::hasten_moves();
     let words = matches.strings("uuid");
     let [uuid] = words.as_slice() else {
         return Err(Failure::new("must provide exactly one pod UUID"));

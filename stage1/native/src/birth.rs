@@ -1,9 +1,10 @@
 //! The supervisor's birth: the clone into the pod's namespaces, and the ids of its user namespace.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
+use sandbox::cgroup::PodCgroup;
 use sandbox::clone::{Child, Cloned, Namespaces, clone};
 use sandbox::ids::{self, IdRange};
 use sandbox::{Context, netns};
@@ -21,8 +22,8 @@ pub(crate) struct Birth<'a> {
     pub(crate) network: Option<&'a OwnedFd>,
     /// The pod has a network stack of its own.
     pub(crate) own_network: bool,
-    /// The cgroup to be cloned into.
-    pub(crate) cgroup: Option<BorrowedFd<'a>>,
+    /// The cgroup to be cloned into, or to join.
+    pub(crate) cgroup: Option<&'a PodCgroup>,
 }
 
 /// A supervisor that waits for the ids of its user namespace.
@@ -69,8 +70,12 @@ impl Birth<'_> {
     ) -> Result<Child, Error> {
         let clone = || {
             // SAFETY: this process has one thread up to here.
-            match unsafe { clone(namespaces, self.cgroup) } {
+            match unsafe { clone(namespaces, self.cgroup.and_then(PodCgroup::supervisor)) } {
                 Ok(Cloned::Child) => {
+                    if let Some(Err(error)) = self.cgroup.map(PodCgroup::join) {
+                        eprintln!("stage1: {error}");
+                        sandbox::exec::exit_now(FAILURE);
+                    }
                     // The writing ends are the parent's alone: its death must close the pipes.
                     for end in [Some(go), naming.map(|(_, holds)| holds)]
                         .into_iter()

@@ -11,7 +11,7 @@ use net::PodNetworks;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 use sandbox::Context;
 use sandbox::cgroup::{Device, Limits, Location, PodCgroup};
 use sandbox::clone::Child;
@@ -133,7 +133,7 @@ fn start(
         args,
         network: held.as_ref(),
         own_network: network.is_own(),
-        cgroup: cgroup.as_ref().and_then(PodCgroup::supervisor),
+        cgroup: cgroup.as_ref(),
     };
     let (supervisor, nameless) = birth.clone_supervisor(plan, links, &go)?;
     if let Some(nameless) = nameless {
@@ -153,15 +153,9 @@ fn start(
     }
     let namespace = held.as_ref();
     replace_file(path::PID, &supervisor.pid.as_raw_nonzero().to_string())?;
-    let pid = supervisor.pid;
-    let ready = make_surroundings(cgroup.as_ref(), pid, || {
-        host::register(&args.uuid, pid.as_raw_nonzero().get().unsigned_abs());
-        match early {
-            Some(networks) => Ok(networks),
-            None => set_up(namespace),
-        }
-    });
-    match ready {
+    let pid = supervisor.pid.as_raw_nonzero().get().unsigned_abs();
+    host::register(&args.uuid, pid);
+    match early.map_or_else(|| set_up(namespace), Ok) {
         Ok(networks) => {
             rustix::io::write(&go, b"G").context("start", "the apps")?;
             Ok(Running {
@@ -179,31 +173,6 @@ fn start(
             Err(error)
         }
     }
-}
-
-/// Joins the cgroups and sets the networks up, at the same time: the first spends most of its
-/// time waiting in the kernel.
-fn make_surroundings(
-    cgroup: Option<&PodCgroup>,
-    pid: Pid,
-    networks: impl FnOnce() -> Result<Option<PodNetworks>, Error>,
-) -> Result<Option<PodNetworks>, Error> {
-    let Some(cgroup) = cgroup else {
-        return networks();
-    };
-    if cgroup.supervisor().is_some() {
-        return networks();
-    }
-    std::thread::scope(|scope| {
-        let joining = scope.spawn(|| cgroup.join(pid));
-        let networks = networks();
-        match joining.join() {
-            Ok(joined) => joined.map_err(Error::from).and(networks),
-            Err(_) => Err(Error::Unsupported(
-                "the thread that joins cgroups died".into(),
-            )),
-        }
-    })
 }
 
 /// The lock must be the inherited one, and stays open as long as this process.
@@ -275,7 +244,6 @@ impl Running {
     /// Waits for the end of the pod; passes signals in and keeps its leases meanwhile.
     fn wait(mut self) -> Result<u8, Error> {
         loop {
-            sandbox::clone::collect_strays(self.supervisor.pid);
             let keepers = self.networks.iter().flat_map(|n| &n.keepers);
             let (limit, answers) = network::waits_of(keepers);
             let mut fds = vec![

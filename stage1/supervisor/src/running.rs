@@ -121,16 +121,8 @@ impl App {
         self.channel.is_none() && !self.readiness.as_ref().is_some_and(waited_for)
     }
 
-    /// Lets the app's program take over, in the app's cgroup.
+    /// Lets the app's program take over.
     pub(crate) fn release(&self, status: &StatusDirectory) -> Result<(), Error> {
-        let cgroup = self.plan.cgroup.as_ref();
-        if let Some(cgroup) = cgroup.filter(|_| self.plan.born_in().is_none()) {
-            match cgroup.join(self.pid) {
-                // It died while it was set up; reaping it tells why.
-                Err(error) if error.errno == Errno::SRCH => {}
-                other => other?,
-            }
-        }
         status.started(&self.plan.name, self.pid.as_raw_nonzero().get())?;
         if let Some(channel) = &self.channel {
             // An app that is gone already has said why on the channel.

@@ -114,8 +114,24 @@ pub(crate) fn serve(port: u64) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Stays on the first processor it may use, as both ends of a round trip do: on two, what is
+/// measured is how long a sleeping processor takes to wake, not the way between them.
+fn stay_on_one_processor() -> rustix::io::Result<()> {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let allowed = sched_getaffinity(None)?;
+    let mut one = CpuSet::new();
+    if let Some(first) = (0..CpuSet::MAX_CPU).find(|cpu| allowed.is_set(*cpu)) {
+        one.set(first);
+    }
+    sched_setaffinity(None, &one)
+}
+
 /// Sends each datagram back to its sender.
 pub(crate) fn echo(port: u64) -> ExitCode {
+    if let Err(error) = stay_on_one_processor() {
+        eprintln!("probe: one processor: {error}");
+        return ExitCode::from(71);
+    }
     let Ok(socket) = UdpSocket::bind(("0.0.0.0", port as u16)) else {
         return ExitCode::from(75);
     };
@@ -131,6 +147,7 @@ pub(crate) fn echo(port: u64) -> ExitCode {
 pub(crate) fn round_trip(address: &str) -> ExitCode {
     const ROUNDS: usize = 2000;
     let measure = || -> std::io::Result<u128> {
+        stay_on_one_processor()?;
         let socket = UdpSocket::bind("0.0.0.0:0")?;
         socket.connect(address)?;
         socket.set_read_timeout(Some(Duration::from_secs(5)))?;

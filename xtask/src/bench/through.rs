@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use e2e::{Aci, Lab, Rkt, Running, fixtures, until};
+use e2e::{Aci, Lab, Rkt, Running, fixtures};
 use serde_json::json;
 
 use super::Programs;
@@ -40,7 +40,7 @@ pub(super) fn throughput(programs: &Programs, table: &mut Table) -> Result<()> {
     std::fs::write(dir.join("10-bench.conf"), conf).map_err(|e| e.to_string())?;
     let ports = json!([
         { "name": "tcp", "protocol": "tcp", "port": 5201 },
-        { "name": "udp", "protocol": "udp", "port": 5300 },
+        { "name": "udp", "protocol": "udp", "port": 5400 },
     ]);
     let image: Aci =
         fixtures::with_program(fixtures::probe_with(&programs.probe), "/usr/bin/iperf3")
@@ -61,7 +61,7 @@ pub(super) fn throughput(programs: &Programs, table: &mut Table) -> Result<()> {
     };
     let forwarded = start(&["--net=default", "--port=tcp:15201", "--port=udp:15300"]);
     let bridged = start(&["--net=bench-bridge"]);
-    let (mut neighbour, _) = rkt.start_pod_in(
+    let (mut neighbour, neighbour_uuid) = rkt.start_pod_in(
         &lab,
         &[
             "--net=bench-bridge",
@@ -125,16 +125,20 @@ pub(super) fn throughput(programs: &Programs, table: &mut Table) -> Result<()> {
     ] {
         lab.run("nft", line);
     }
-    let neighbour_pid = neighbour_pid(&rkt)?;
-    let host = |program: &str, args: &[&str]| lab.host(program, args);
-    let far = |program: &str, args: &[&str]| lab.far(program, args);
-    let in_pod = |program: &str, args: &[&str]| {
+    // Those by hand and podman's are outside of any container but for their network; so are the
+    // ends that are compared with them. The apps' own are shown beside.
+    let inside = |uuid: &str, program: &str, args: &[&str]| {
         let mut command = Command::new("nsenter");
-        command
-            .args(["-n", "-t", &neighbour_pid, "--", program])
-            .args(args);
+        let pid = rkt.status(uuid, "pid").unwrap_or_default();
+        command.args(["-n", "-t", &pid, "--", program]).args(args);
         command
     };
+    for uuid in [&forwarded.1, &bridged.1] {
+        servers.push(Running::start(inside(uuid, &probe, &["echo", "5400"])));
+    }
+    let host = |program: &str, args: &[&str]| lab.host(program, args);
+    let far = |program: &str, args: &[&str]| lab.far(program, args);
+    let in_pod = |program: &str, args: &[&str]| inside(&neighbour_uuid, program, args);
     let in_three = |program: &str, args: &[&str]| three.command(program, args);
     let ways = [
         Way {
@@ -142,7 +146,7 @@ pub(super) fn throughput(programs: &Programs, table: &mut Table) -> Result<()> {
             command: Box::new(host),
             address: rkt.ip(&forwarded.1),
             tcp: 5201,
-            udp: 5300,
+            udp: 5400,
         },
         Way {
             name: "by hand: host to container",
@@ -156,7 +160,7 @@ pub(super) fn throughput(programs: &Programs, table: &mut Table) -> Result<()> {
             command: Box::new(in_pod),
             address: rkt.ip(&bridged.1),
             tcp: 5201,
-            udp: 5300,
+            udp: 5400,
         },
         Way {
             name: "by hand: on a bridge",
@@ -180,6 +184,22 @@ pub(super) fn throughput(programs: &Programs, table: &mut Table) -> Result<()> {
             udp: 25300,
         },
     ];
+    let apps = [
+        Way {
+            name: "host to the app in its cgroups",
+            command: Box::new(host),
+            address: rkt.ip(&forwarded.1),
+            tcp: 5201,
+            udp: 5300,
+        },
+        Way {
+            name: "pod to the app, on a bridge",
+            command: Box::new(in_pod),
+            address: rkt.ip(&bridged.1),
+            tcp: 5201,
+            udp: 5300,
+        },
+    ];
     let podman = match Podman::start(&lab, &rkt, &programs.probe) {
         Ok(podman) => Some(podman),
         Err(error) => {
@@ -188,9 +208,9 @@ pub(super) fn throughput(programs: &Programs, table: &mut Table) -> Result<()> {
         }
     };
     let theirs = podman.as_ref().map(|podman| podman.ways(&lab));
-    let all: Vec<&Way<'_>> = ways.iter().chain(theirs.iter().flatten()).collect();
+    let shown = apps.iter().chain(theirs.iter().flatten());
+    let all: Vec<&Way<'_>> = ways.iter().chain(shown).collect();
     let measured = measure(&all, &probe)?;
-    // Podman's are only shown.
     for pair in measured.chunks(2).take(ways.len() / 2) {
         let [ours, hand] = pair else { continue };
         table.at_least(
@@ -209,21 +229,6 @@ pub(super) fn throughput(programs: &Programs, table: &mut Table) -> Result<()> {
         pod.finish();
     }
     Ok(())
-}
-
-/// The process of the pod that is only asked from.
-fn neighbour_pid(rkt: &Rkt) -> Result<String> {
-    let mut found = None;
-    until(PATIENCE, "the asking pod", || {
-        let processes = rkt.processes();
-        found = processes.iter().find_map(|(pid, name)| {
-            let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            (name == "probe" && line.split('\0').eq(["/probe", "echo", "1", ""]))
-                .then(|| pid.to_string())
-        });
-        found.is_some()
-    });
-    found.ok_or_else(|| "the asking pod is not there".to_owned())
 }
 
 /// The bit/s that an iperf3 received.

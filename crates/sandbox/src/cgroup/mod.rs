@@ -6,7 +6,6 @@
 mod block;
 mod devices;
 mod devices_bpf;
-mod hasten;
 mod usage;
 mod v1;
 mod v2;
@@ -19,7 +18,6 @@ use rustix::process::Pid;
 use crate::error::{Context, Error};
 
 pub use devices::Device;
-pub use hasten::hasten_moves;
 pub use usage::{Usage, usage};
 
 /// Where all hierarchies are mounted, on every host that follows the conventions.
@@ -69,7 +67,7 @@ pub struct AppCgroup(App);
 
 #[derive(Debug)]
 enum App {
-    /// The `cgroup.procs` of each hierarchy.
+    /// The `tasks` of each hierarchy.
     V1(Vec<OwnedFd>),
     V2 {
         dir: OwnedFd,
@@ -163,16 +161,14 @@ impl PodCgroup {
         }
     }
 
-    /// Moves the supervisor into the pod's cgroups; on version 2 it was born there.
-    ///
-    /// On an idle machine the first move waits some ten milliseconds for the kernel, doing
-    /// nothing: let other work go on meanwhile.
+    /// Moves the calling process, which has one thread, into the pod's cgroups; on version 2 it was
+    /// born there.
     ///
     /// # Errors
-    /// As write(2) to `cgroup.procs`.
-    pub fn join(&self, pid: Pid) -> Result<(), Error> {
+    /// As write(2) to `tasks`.
+    pub fn join(&self) -> Result<(), Error> {
         match &self.0 {
-            Tree::V1(hierarchies) => hierarchies.join(pid),
+            Tree::V1(hierarchies) => hierarchies.join(),
             Tree::V2(_) => Ok(()),
         }
     }
@@ -197,7 +193,7 @@ impl AppCgroup {
     pub fn descriptors(&self) -> (Vec<BorrowedFd<'_>>, bool) {
         use std::os::fd::AsFd;
         match &self.0 {
-            App::V1(procs) => (procs.iter().map(AsFd::as_fd).collect(), false),
+            App::V1(tasks) => (tasks.iter().map(AsFd::as_fd).collect(), false),
             App::V2 { dir, procs } => (vec![dir.as_fd(), procs.as_fd()], true),
         }
     }
@@ -223,15 +219,14 @@ impl AppCgroup {
         }
     }
 
-    /// Moves a process that was not cloned into the cgroup there, by its pid in the caller's
-    /// namespace.
+    /// Moves the calling process, which has one thread and was not cloned into the cgroup, there.
     ///
     /// # Errors
-    /// As write(2) to `cgroup.procs`.
-    pub fn join(&self, pid: Pid) -> Result<(), Error> {
+    /// As write(2) to `tasks` or `cgroup.procs`.
+    pub fn join(&self) -> Result<(), Error> {
         match &self.0 {
-            App::V1(procs) => v1::join(procs, pid),
-            App::V2 { procs, .. } => v1::join(std::slice::from_ref(procs), pid),
+            App::V1(tasks) => v1::join(tasks),
+            App::V2 { procs, .. } => v1::join(std::slice::from_ref(procs)),
         }
     }
 }
@@ -249,23 +244,18 @@ pub fn belongs_to_service() -> bool {
     }
 }
 
-/// Moves the calling process into the cgroups of another.
+/// Moves the calling process, which has one thread, into the cgroups of another.
 ///
 /// # Errors
-/// As write(2) to `cgroup.procs`.
+/// As write(2) to `cgroup.procs` and `tasks`.
 pub fn join_those_of(pid: Pid) -> Result<(), Error> {
     let file = format!("/proc/{}/cgroup", pid.as_raw_nonzero());
     let cgroups = std::fs::read_to_string(&file).context("read", &file)?;
-    let places = if is_v2()? {
-        vec![v2::place_of(&cgroups)]
-    } else {
-        v1::places_of(&cgroups)
-    };
-    for place in places {
-        let procs = place.join("cgroup.procs");
-        std::fs::write(&procs, "0").context("join", procs.display())?;
+    if !is_v2()? {
+        return v1::join_those_of(&cgroups);
     }
-    Ok(())
+    let procs = v2::place_of(&cgroups).join("cgroup.procs");
+    std::fs::write(&procs, "0").context("join", procs.display())
 }
 
 /// Kills all processes of a cgroup and waits until they are gone. One that is gone already is no

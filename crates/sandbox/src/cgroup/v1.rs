@@ -1,11 +1,14 @@
 //! Version 1: one hierarchy a controller.
+//!
+//! Processes move themselves, by writing 0 to `tasks`. Any other move takes a lock of the whole
+//! machine, and who takes it first after a while waits some ten milliseconds until every processor
+//! has passed through the scheduler.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
-use rustix::process::Pid;
 
 use super::{Device, Limits, MOUNT, PERIOD_US, block, cpu_quota, devices, set, set_if_there};
 use crate::error::{Context, Error};
@@ -26,10 +29,15 @@ const BLOCK: &str = "blkio";
 /// The name of systemd's hierarchy, which has no controllers.
 const SYSTEMD: &str = "systemd";
 
+/// The file of a cgroup that threads join it by.
+const TASKS: &str = "tasks";
+
 /// The pod's directories in the joined hierarchies.
 #[derive(Debug)]
 pub(super) struct Hierarchies {
     all: Vec<Hierarchy>,
+    /// Their `tasks`, while nothing has joined.
+    tasks: Vec<OwnedFd>,
     /// Devices beside the standard ones.
     devices: Vec<Device>,
 }
@@ -39,7 +47,6 @@ struct Hierarchy {
     /// As `/proc/self/cgroup` or the mount point lists them: one, or several mounted together.
     controllers: String,
     dir: OwnedFd,
-    procs: OwnedFd,
 }
 
 impl Hierarchy {
@@ -68,13 +75,11 @@ pub(super) fn tracked_path(own: &str) -> PathBuf {
     PathBuf::from(tracked.or_else(any).map_or("/", |(_, path)| path))
 }
 
-/// Directories of a process's cgroups, from its `/proc/PID/cgroup`.
-pub(super) fn places_of(cgroups: &str) -> Vec<PathBuf> {
+fn places_of(cgroups: &str) -> impl Iterator<Item = PathBuf> {
     lines(cgroups)
         .filter(|(c, path)| joined(c) || (is_block(c) && *path != "/"))
         .map(|(c, path)| below(&mount_of(c), Path::new(path)))
         .filter(|place| place.is_dir())
-        .collect()
 }
 
 fn below(mount: &Path, path: &Path) -> PathBuf {
@@ -107,18 +112,17 @@ impl Hierarchies {
         limits: &Limits,
         devices: &[Device],
     ) -> Result<Self, Error> {
-        let mut hierarchies = Vec::with_capacity(places.len());
+        let mut all = Vec::with_capacity(places.len());
+        let mut tasks = Vec::with_capacity(places.len());
         for (controllers, path) in places {
             let dir = make(CWD, path)?;
-            let procs = open_procs(dir.as_fd(), path)?;
-            hierarchies.push(Hierarchy {
-                controllers: controllers.clone(),
-                dir,
-                procs,
-            });
+            tasks.push(open_tasks(&dir, Path::new(TASKS))?);
+            let controllers = controllers.clone();
+            all.push(Hierarchy { controllers, dir });
         }
         let pod = Self {
-            all: hierarchies,
+            all,
+            tasks,
             devices: devices.to_vec(),
         };
         pod.close_devices()?;
@@ -140,7 +144,6 @@ impl Hierarchies {
                 openat(CWD, path, flags, Mode::empty()).context("open cgroup", path.display())?;
             Ok(Hierarchy {
                 controllers: mount,
-                procs: open_procs(dir.as_fd(), path)?,
                 dir,
             })
         };
@@ -150,6 +153,7 @@ impl Hierarchies {
             .collect::<Result<_, _>>()
             .map(|all| Self {
                 all,
+                tasks: Vec::new(),
                 devices: Vec::new(),
             })
     }
@@ -171,11 +175,11 @@ impl Hierarchies {
         Ok(())
     }
 
-    pub(super) fn join(&self, pid: Pid) -> Result<(), Error> {
-        self.all.iter().try_for_each(|h| write_pid(&h.procs, pid))
+    pub(super) fn join(&self) -> Result<(), Error> {
+        join(&self.tasks)
     }
 
-    /// Makes an app's directories; returns their `cgroup.procs`.
+    /// Makes an app's directories; returns their `tasks`.
     pub(super) fn app(
         &self,
         name: &str,
@@ -183,17 +187,13 @@ impl Hierarchies {
         devices: &[Device],
     ) -> Result<Vec<OwnedFd>, Error> {
         self.refuse_unenforceable(limits)?;
-        let mut procs = Vec::with_capacity(self.all.len());
+        let mut tasks = Vec::with_capacity(self.all.len());
         let others = devices::others(&self.devices, devices);
         for hierarchy in &self.all {
             // Where the pod has no device more than the app, its policy is the app's; and systemd's
-            // own hierarchy counts and limits nothing. The app must still be moved there: it was
-            // cloned before its supervisor was.
+            // own hierarchy counts and limits nothing.
             let devices = hierarchy.has("devices") && others.is_empty();
             if devices || hierarchy.has(SYSTEMD) {
-                let procs_of_pod = rustix::io::fcntl_dupfd_cloexec(&hierarchy.procs, 0)
-                    .context("open", "cgroup.procs of the pod")?;
-                procs.push(procs_of_pod);
                 continue;
             }
             let dir = make(hierarchy.dir.as_fd(), Path::new(name))?;
@@ -203,9 +203,9 @@ impl Hierarchies {
                     set(dir.as_fd(), "devices.deny", &device.rule())?;
                 }
             }
-            procs.push(open_procs(dir.as_fd(), Path::new(name))?);
+            tasks.push(open_tasks(&dir, Path::new(TASKS))?);
         }
-        Ok(procs)
+        Ok(tasks)
     }
 
     fn refuse_unenforceable(&self, limits: &Limits) -> Result<(), Error> {
@@ -295,16 +295,17 @@ fn limit_cpu(dir: &OwnedFd, limits: &Limits) -> Result<(), Error> {
     }
 }
 
-/// Moves a process into all of `procs`.
-pub(super) fn join(procs: &[OwnedFd], pid: Pid) -> Result<(), Error> {
-    procs.iter().try_for_each(|fd| write_pid(fd, pid))
+/// Moves the calling thread into all of `tasks`.
+pub(super) fn join(tasks: &[OwnedFd]) -> Result<(), Error> {
+    let join = |file: &OwnedFd| rustix::io::write(file, b"0").context("join", "a cgroup");
+    tasks.iter().try_for_each(|file| join(file).map(drop))
 }
 
-fn write_pid(procs: &OwnedFd, pid: Pid) -> Result<(), Error> {
-    let pid = pid.as_raw_nonzero().to_string();
-    rustix::io::write(procs, pid.as_bytes())
-        .map(drop)
-        .context("join cgroup of", pid)
+/// Moves the calling thread into the cgroups of a process, from its `/proc/PID/cgroup`.
+pub(super) fn join_those_of(cgroups: &str) -> Result<(), Error> {
+    let open = |place: PathBuf| open_tasks(CWD, &place.join(TASKS));
+    let tasks: Result<Vec<_>, _> = places_of(cgroups).map(open).collect();
+    join(&tasks?)
 }
 
 fn make(parent: impl AsFd, path: &Path) -> Result<OwnedFd, Error> {
@@ -316,12 +317,7 @@ fn make(parent: impl AsFd, path: &Path) -> Result<OwnedFd, Error> {
     openat(parent, path, flags, Mode::empty()).context("open cgroup", path.display())
 }
 
-fn open_procs(dir: impl AsFd, path: &Path) -> Result<OwnedFd, Error> {
-    openat(
-        dir,
-        "cgroup.procs",
-        OFlags::WRONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .context("open cgroup.procs of", path.display())
+fn open_tasks(dir: impl AsFd, path: &Path) -> Result<OwnedFd, Error> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    openat(dir, path, flags, Mode::empty()).context("open", path.display())
 }

@@ -36,8 +36,6 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn add(context: &Context, matches: &ArgMatches) -> Outcome {
-    // It moves when it is started, which usually is soon.
-    sandbox::cgroup::hasten_moves();
     let mut request = pod_flags::read_apps(matches, &context.groups, 1)?;
     let words = matches.strings("image");
     let (Some(uuid), [app]) = (words.first(), request.apps.as_mut_slice()) else {

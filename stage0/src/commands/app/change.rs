@@ -23,7 +23,6 @@ pub(super) const START: Entry = Entry {
     long: "Starts an app that was added to the pod, or again one that ended. Returns when its program\nruns; starting one that runs already has no effect.",
     arguments,
     run: |context, matches| {
-        sandbox::cgroup::hasten_moves();
         let (pod, app) = find(context, matches, "start")?;
         pod.stamp(&path::app_started(&app))?;
         match pod.call(Kind::AppStart, &pod.args(&app))? {

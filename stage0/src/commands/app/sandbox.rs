@@ -46,7 +46,6 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn sandbox(context: &Context, matches: &ArgMatches) -> Outcome {
-    ::sandbox::cgroup::hasten_moves();
     let mut how = run_flags::read(context, matches)?;
     if how.args.interactive {
         return Err(Failure::new("a sandbox has no app to interact with"));

@@ -68,6 +68,9 @@ fn become_app(
     rustix::process::setsid()
         .context("start", "a session")
         .map_err(say)?;
+    if let Some(cgroup) = plan.cgroup.as_ref().filter(|_| plan.born_in().is_none()) {
+        cgroup.join().map_err(say)?;
+    }
     make_root(plan, debug).map_err(say)?;
     let streams =
         open_streams(streams, channel).map_err(|e| format!("cannot open streams: {}", io(e)))?;
@@ -77,7 +80,6 @@ fn become_app(
     if !channel.wait() {
         return Err("the pod ended before the app was started".into());
     }
-    // Only now is the process in the cgroup that is to look like the root.
     unshare(Namespaces::CGROUP)
         .context("make", "a cgroup namespace")
         .map_err(say)?;
