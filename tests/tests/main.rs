@@ -3,6 +3,8 @@
 mod apps;
 mod attach;
 mod attacks;
+mod attacks_images;
+mod attacks_kernel;
 mod bad_images;
 mod cgroup2;
 mod cli;

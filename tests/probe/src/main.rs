@@ -1,13 +1,14 @@
 //! A program that runs inside pods and tells the test suite what it finds there, or
 //! misbehaves in one particular way. Static, so that an image needs nothing else.
 
+mod attack;
 mod behave;
 mod report;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: probe report | true | exit N | signal N | sleep | orphans N | \
-                     spew BYTES | lines N | alloc BYTES | spin | serve PORT | echo PORT | round-trip ADDRESS:PORT | syscalls | mount | try-write PATH";
+                     spew BYTES | lines N | alloc BYTES | spin | serve PORT | echo PORT | round-trip ADDRESS:PORT | syscalls | mount | try-write PATH | attack NAME OBJECT";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         ["mount"] => behave::mount(),
         ["passed"] => behave::serve_passed(),
         ["notify", text] => behave::notify(text),
+        ["attack", name, object] => attack::attack(name, object),
         ["try-write", path] => behave::try_write(path),
         // How `orphans` calls itself.
         ["orphan-parent"] => behave::orphan_parent(),

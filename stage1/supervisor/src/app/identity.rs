@@ -58,6 +58,15 @@ fn become_error(errno: Errno, id: impl std::fmt::Display, kind: &str) -> Error {
 /// # Errors
 /// As the system calls of each step.
 pub fn become_user(identity: &Identity, security: &Security) -> Result<(), Error> {
+    // As a number for setresuid(2) it would leave root what it is.
+    let every = identity.groups.iter().chain([&identity.uid, &identity.gid]);
+    if every.copied().any(|id| id == u32::MAX) {
+        return Err(Error {
+            operation: "become",
+            object: format!("user or group {}", u32::MAX),
+            errno: Errno::INVAL,
+        });
+    }
     caps::bound(security.capabilities).context("limit", "capabilities")?;
     let ambient =
         identity.uid != 0 && security.ambient && security.capabilities != Capabilities::EMPTY;
