@@ -3,11 +3,12 @@
 
 mod attack;
 mod behave;
+mod exposure;
 mod report;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: probe report | true | exit N | signal N | sleep | orphans N | \
+const USAGE: &str = "usage: probe report | exposure | true | exit N | signal N | sleep | orphans N | \
                      spew BYTES | lines N | alloc BYTES | spin | serve PORT | echo PORT | round-trip ADDRESS:PORT | syscalls | mount | try-write PATH | attack NAME OBJECT";
 
 fn main() -> ExitCode {
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
     match words.as_slice() {
         ["report", ..] => report::print(),
+        ["exposure"] => exposure::print(),
         ["true"] => ExitCode::SUCCESS,
         ["exit", code] => number(code, |n| ExitCode::from(n as u8)),
         ["signal", signal] => number(signal, behave::raise),

@@ -32,7 +32,7 @@ pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
     let groups = groups_of_a_pod(&rkt, &image);
     println!("rkt's pods join: {}", groups.describe());
     let dir = TempDir::new();
-    let root = peers::rootfs(programs, dir.path())?;
+    let root = peers::rootfs(&programs.probe, dir.path())?;
     let _hugetlb = peers::Hugetlb::put_aside(dir.path());
 
     let mut contestants = floors(programs, &root, &groups);
