@@ -24,18 +24,20 @@ const ENTRYPOINTS: [&str; 9] = [
     "app/rm",
 ];
 /// Directories that the supervisor works in, and one that nobody can look into.
-const DIRECTORIES: [(&str, u32); 20] = [
+const DIRECTORIES: [(&str, u32); 22] = [
     ("dev", 0o755),
     ("dev/shm", 0o755),
     ("etc", 0o755),
     ("opt", 0o755),
     ("opt/stage2", 0o755),
+    ("proc", 0o755),
     ("rkt", 0o755),
     ("rkt/inaccessible", 0o755),
     ("rkt/inaccessible/directory", 0),
     ("rkt/status", 0o755),
     ("rkt/volumes", 0o755),
     ("run", 0o755),
+    ("sys", 0o755),
     // Laid below every image: the mount points that apps need and few images lack.
     ("skeleton", 0o755),
     ("skeleton/dev", 0o755),

@@ -63,7 +63,7 @@ pub(crate) fn fill(
             continue;
         };
         dir.mkdir(&relative, 0o755).doing_with(problem)?;
-        let owner = |id| users.map_or(id, |users| users.shift.saturating_add(id));
+        let owner = |id| users.map_or(id, |users| users.on_host(id));
         let from = launch::by_descriptor(&from);
         store::copy_tree(&from, &dir.path().join(&relative), &owner).doing_with(problem)?;
     }

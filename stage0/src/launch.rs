@@ -1,6 +1,6 @@
 //! The last step of stage0: mounts of the pod's trees, then exec of stage1's `run`.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,6 +28,8 @@ pub(crate) struct Overlay {
 pub(crate) struct Launch {
     /// The trees to mount, stage1's first; empty when they were copied.
     pub(crate) overlays: Vec<Overlay>,
+    /// What shows the trees under the ids of the pod's user namespace, if it has one.
+    pub(crate) users: Option<OwnedFd>,
     /// The run entrypoint, below the stage1 root.
     pub(crate) entrypoint: PathBuf,
     /// The interface version that stage1 speaks.
@@ -45,7 +47,8 @@ pub(crate) fn exec(context: &Context, pod: RunningPod, launch: &Launch) -> Failu
         }
         let mut skeleton = None;
         for overlay in &launch.overlays {
-            mount(&context.data_dir, overlay, skeleton.as_deref())?;
+            let users = launch.users.as_ref();
+            mount(&context.data_dir, overlay, skeleton.as_deref(), users)?;
             if overlay.app.is_none() {
                 skeleton = self::skeleton(&context.data_dir, &overlay.tree);
                 if launch.args.mutable {
@@ -130,12 +133,16 @@ pub(crate) fn mount(
     data_dir: &Path,
     overlay: &Overlay,
     skeleton: Option<&Path>,
+    users: Option<&OwnedFd>,
 ) -> Result<(), Failure> {
     let problem = || format!("cannot mount the overlay of tree {:?}", overlay.tree);
     let store = Store::open(data_dir);
     let mut directories = store.lower_directories(&overlay.tree).doing_with(problem)?;
     directories.extend(skeleton.map(Path::to_owned));
     let layer = Layer::of(overlay);
+    if let Some(users) = users {
+        return mount_mapped(&directories, &layer, users).doing_with(problem);
+    }
     let lowers: Vec<String> = directories
         .iter()
         .map(|lower| escaped(lower))
@@ -171,13 +178,46 @@ pub(crate) fn mount(
     mounts::attach_at(mount, &layer.target).doing_with(problem)
 }
 
+/// Mounts an overlay of directories that are shown under other ids. No file is chowned: what is
+/// copied up is written by the pod's users, into an upper directory that belongs to its root.
+fn mount_mapped(lowers: &[PathBuf], layer: &Layer, users: &OwnedFd) -> Result<(), Failure> {
+    let map = |directory: &PathBuf| {
+        let problem = || format!("cannot show {} under other ids", directory.display());
+        let copy = mounts::copy(rustix::fs::CWD, directory, false).doing_with(problem)?;
+        mounts::idmap(&copy, users, false).doing_with(problem)?;
+        Ok::<_, Failure>(copy)
+    };
+    let mapped: Vec<OwnedFd> = lowers.iter().map(map).collect::<Result<_, _>>()?;
+    let options = [
+        ("source", "overlay"),
+        ("upperdir", layer.upper.as_str()),
+        ("workdir", layer.work.as_str()),
+        ("volatile", ""),
+    ];
+    let files: Vec<_> = mapped.iter().map(|fd| ("lowerdir+", fd.as_fd())).collect();
+    match mounts::new_with("overlay", &files, &options, Attr::empty()) {
+        // Before Linux 6.15 an overlay took only mounts that are attached, by their paths.
+        Err(error) if error.errno == Errno::INVAL => {}
+        mount => {
+            let mount = mount.doing("cannot make an overlay")?;
+            return mounts::attach_at(mount, &layer.target).doing("cannot attach an overlay");
+        }
+    }
+    for (mount, place) in mapped.iter().zip(lowers) {
+        mounts::attach_at(mount, place).doing("cannot attach a mount")?;
+    }
+    let mounted = mount_at_once(lowers, layer);
+    // The overlay has copies of its own.
+    for place in lowers.iter().rev() {
+        rustix::mount::unmount(place, rustix::mount::UnmountFlags::DETACH)
+            .doing_with(|| format!("cannot unmount {}", place.display()))?;
+    }
+    mounted
+}
+
 /// What an app has made of its tree, read-only and attached nowhere: the layer it wrote over those
 /// of the image. The pod, in the directory `pod`, has ended.
-pub(crate) fn finished(
-    data_dir: &Path,
-    pod: &Path,
-    overlay: &Overlay,
-) -> Result<std::os::fd::OwnedFd, Failure> {
+pub(crate) fn finished(data_dir: &Path, pod: &Path, overlay: &Overlay) -> Result<OwnedFd, Failure> {
     let problem = || format!("cannot mount what was tree {:?}", overlay.tree);
     let upper = pod.join(Layer::of(overlay).upper);
     let trees = Store::open(data_dir).lower_directories(&overlay.tree);
@@ -188,7 +228,7 @@ pub(crate) fn finished(
 }
 
 /// An image's tree, read-only and attached nowhere.
-pub(crate) fn image(data_dir: &Path, tree: &str) -> Result<std::os::fd::OwnedFd, Failure> {
+pub(crate) fn image(data_dir: &Path, tree: &str) -> Result<OwnedFd, Failure> {
     let problem = || format!("cannot read tree {tree:?}");
     let directories = Store::open(data_dir).lower_directories(tree);
     match directories.doing_with(problem)?.as_slice() {
@@ -201,12 +241,12 @@ pub(crate) fn image(data_dir: &Path, tree: &str) -> Result<std::os::fd::OwnedFd,
 }
 
 /// The path by which this process reaches what a descriptor stands for.
-pub(crate) fn by_descriptor(fd: &std::os::fd::OwnedFd) -> PathBuf {
+pub(crate) fn by_descriptor(fd: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
 /// Directories laid over each other, the highest first, read-only and attached nowhere.
-fn view(directories: &[PathBuf]) -> Result<std::os::fd::OwnedFd, Failure> {
+fn view(directories: &[PathBuf]) -> Result<OwnedFd, Failure> {
     let (_open, names) = short_names(directories)?;
     let mut options = vec![("source", "overlay")];
     options.extend(names.iter().map(|name| ("lowerdir+", name.as_str())));
@@ -223,9 +263,7 @@ fn view(directories: &[PathBuf]) -> Result<std::os::fd::OwnedFd, Failure> {
 }
 
 /// Directories held open, and names for them that stay short and need no escapes.
-fn short_names(
-    directories: &[PathBuf],
-) -> Result<(Vec<std::os::fd::OwnedFd>, Vec<String>), Failure> {
+fn short_names(directories: &[PathBuf]) -> Result<(Vec<OwnedFd>, Vec<String>), Failure> {
     use rustix::fs::{Mode, OFlags};
     let open = |directory: &PathBuf| {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -15,6 +15,7 @@ mod manifest;
 mod mutable;
 mod output;
 mod podfiles;
+mod private_users;
 mod remote;
 mod signed;
 mod stage1;

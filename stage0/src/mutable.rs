@@ -18,6 +18,7 @@ use crate::failure::{Doing, Failure};
 use crate::images::{Images, Rendered};
 use crate::launch::{self, Layer, Overlay};
 use crate::podfiles::{self, FILE, OPEN_DIR, Umask};
+use crate::private_users;
 use crate::stage1::{Entrypoints, Kind};
 
 /// A mutable pod that runs.
@@ -103,8 +104,9 @@ impl<'c> MutablePod<'c> {
     pub(crate) fn stamp(&self, file: &Path) -> Result<(), Failure> {
         let problem = || format!("cannot note what happens in pod {:?}", self.pod.uuid());
         let written = self.pod.stage1_written().doing_with(problem)?;
-        let dir = self.pod.dir();
-        dir.write(written.join(file), b"", FILE).doing_with(problem)
+        let (dir, file) = (self.pod.dir(), written.join(file));
+        dir.write(&file, b"", FILE).doing_with(problem)?;
+        podfiles::give(dir, &file, private_users::of(dir)?).doing_with(problem)
     }
 
     /// Enters the mount namespace in which stage0 made the pod's mounts: that of the process which
@@ -168,8 +170,9 @@ impl Changing<'_> {
             app: Some(name.to_owned()),
         };
         let uses_overlay = self.of.uses_overlay()?;
+        let users = private_users::of(dir)?;
         if uses_overlay {
-            podfiles::layer(self.of.context, dir, &overlay)?;
+            podfiles::layer(self.of.context, dir, &overlay, users)?;
         }
         self.write_manifest()?;
         self.of.enter_mounts()?;
@@ -181,16 +184,17 @@ impl Changing<'_> {
                 let stage1 = self.of.pod.stage1_tree();
                 let stage1 = stage1.doing("cannot inspect the pod")?.unwrap_or_default();
                 let skeleton = launch::skeleton(data_dir, &stage1);
-                launch::mount(data_dir, &overlay, skeleton.as_deref())?;
+                let users = users.map(private_users::namespace).transpose()?;
+                launch::mount(data_dir, &overlay, skeleton.as_deref(), users.as_ref())?;
                 Files::Store(data_dir)
             }
             false => {
-                images.render_into(image, &root)?;
+                podfiles::copy_tree(images, image, &root, users)?;
                 Files::Copy(root)
             }
         };
         match self.manifest.app(name) {
-            Some(app) => copy_up::fill(dir, &self.manifest, app, image, &files, None),
+            Some(app) => copy_up::fill(dir, &self.manifest, app, image, &files, users),
             None => Ok(()),
         }
     }

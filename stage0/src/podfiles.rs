@@ -1,5 +1,6 @@
 //! What stage0 writes into a pod's directory (surface: "Files in a pod dir").
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use appc::PodManifest;
@@ -12,6 +13,7 @@ use crate::copy_up::{self, Files};
 use crate::failure::{Doing, Failure};
 use crate::images::{Images, Rendered};
 use crate::launch::{Layer, Overlay};
+use crate::private_users;
 
 /// Files of a pod directory.
 pub(crate) const FILE: u32 = 0o640;
@@ -30,10 +32,24 @@ pub(crate) struct Ingredients {
     pub(crate) images: Vec<Rendered>,
     /// Trees are mounted as overlays instead of copied.
     pub(crate) overlay: bool,
-    pub(crate) private_users: Option<PrivateUsers>,
+    /// The pod gets ids of its own.
+    pub(crate) users: Option<Users>,
+}
+
+/// The ids of a pod with a user namespace; chosen when its directory is there to name them.
+#[derive(Debug, Default)]
+pub(crate) struct Users {
+    pub(crate) ids: Option<PrivateUsers>,
+    /// What shows trees under these ids.
+    pub(crate) namespace: Option<OwnedFd>,
 }
 
 impl Ingredients {
+    /// The ids of the pod's user namespace.
+    pub(crate) fn private_users(&self) -> Option<PrivateUsers> {
+        self.users.as_ref().and_then(|users| users.ids)
+    }
+
     /// The trees to mount at the start, stage1's first.
     pub(crate) fn overlays(&self) -> Vec<Overlay> {
         if !self.overlay {
@@ -72,18 +88,50 @@ pub(crate) fn prepare(
     context: &Context,
     pods: &Pods,
     images: &Images,
-    made_of: &Ingredients,
+    made_of: &mut Ingredients,
 ) -> Result<PreparingPod, Failure> {
     let _umask = Umask::clear();
     let pod = pods.new_pod().doing("cannot create the pod")?;
     context.trace(|| format!("Preparing pod {}", pod.uuid()));
-    match fill(context, pod.dir(), images, made_of) {
+    let filled = choose_users(context, pods, pod.dir(), made_of)
+        .and_then(|()| fill(context, pod.dir(), images, made_of));
+    match filled {
         Ok(()) => Ok(pod),
         Err(failure) => {
             abandon(pods, pod);
             Err(failure)
         }
     }
+}
+
+/// Chooses the ids of a pod that is to have its own. Where trees cannot be shown under them, they
+/// are copied and chowned, as the original did.
+fn choose_users(
+    context: &Context,
+    pods: &Pods,
+    dir: &Dir,
+    made_of: &mut Ingredients,
+) -> Result<(), Failure> {
+    let Some(users) = &mut made_of.users else {
+        return Ok(());
+    };
+    let ids = private_users::reserve(pods, dir)?;
+    users.ids = Some(ids);
+    if !made_of.overlay {
+        return Ok(());
+    }
+    let namespace = private_users::namespace(ids)?;
+    match private_users::cannot_map(&context.data_dir, &namespace) {
+        None => users.namespace = Some(namespace),
+        Some(reason) => {
+            made_of.overlay = false;
+            crate::output::note(&format!(
+                "the images are copied and their owners changed: {} cannot be shown under other ids: {reason}",
+                context.data_dir.display()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Removes a pod that cannot be finished. If that fails too, garbage collection will.
@@ -101,10 +149,11 @@ fn fill(
 ) -> Result<(), Failure> {
     let problem = || format!("cannot prepare the pod in {}", dir.path().display());
     describe(dir, made_of).doing_with(problem)?;
+    let users = made_of.private_users();
     match made_of.overlay {
         true => {
             for overlay in made_of.overlays() {
-                layer(context, dir, &overlay)?;
+                layer(context, dir, &overlay, users)?;
             }
         }
         false => copy(dir, images, made_of)?,
@@ -114,14 +163,7 @@ fn fill(
             true => Files::Store(&context.data_dir),
             false => Files::Copy(app_root(dir, &app.name)),
         };
-        copy_up::fill(
-            dir,
-            &made_of.manifest,
-            app,
-            image,
-            &files,
-            made_of.private_users,
-        )?;
+        copy_up::fill(dir, &made_of.manifest, app, image, &files, users)?;
     }
     let written = written(made_of);
     status_files(dir, &written, made_of).doing_with(problem)
@@ -153,13 +195,6 @@ fn describe(dir: &Dir, made_of: &Ingredients) -> Result<(), pod::Error> {
     for (app, image) in made_of.manifest.apps.iter().zip(&made_of.images) {
         describe_app(dir, &app.name, image)?;
     }
-    if let Some(users) = made_of.private_users {
-        dir.write(
-            path::PRIVATE_USERS_PREPARED,
-            users.to_string().as_bytes(),
-            FILE,
-        )?;
-    }
     if made_of.overlay {
         dir.mkdir(path::OVERLAY, DIR)?;
         dir.write(path::OVERLAY_PREPARED, b"", FILE)?;
@@ -175,7 +210,12 @@ pub(crate) fn describe_app(dir: &Dir, app: &str, image: &Rendered) -> Result<(),
 }
 
 /// The writable layer of one tree. Its top has the mode and owner of the tree's: it becomes `/`.
-pub(crate) fn layer(context: &Context, dir: &Dir, overlay: &Overlay) -> Result<(), Failure> {
+pub(crate) fn layer(
+    context: &Context,
+    dir: &Dir,
+    overlay: &Overlay,
+    users: Option<PrivateUsers>,
+) -> Result<(), Failure> {
     let problem = || format!("cannot prepare the overlay of tree {:?}", overlay.tree);
     let layer = Layer::of(overlay);
     let base = PathBuf::from(path::OVERLAY).join(&overlay.tree);
@@ -195,7 +235,11 @@ pub(crate) fn layer(context: &Context, dir: &Dir, overlay: &Overlay) -> Result<(
         .join(&overlay.tree)
         .join("rootfs");
     let like = rustix::fs::lstat(&tree).doing_with(problem)?;
-    let (uid, gid) = (Uid::from_raw(like.st_uid), Gid::from_raw(like.st_gid));
+    let own = |id| users.map_or(id, |users| users.on_host(id));
+    let (uid, gid) = (
+        Uid::from_raw(own(like.st_uid)),
+        Gid::from_raw(own(like.st_gid)),
+    );
     let mode = Mode::from_raw_mode(like.st_mode & 0o7777);
     let upper = layer.upper.as_str();
     if !uid.is_root() || !gid.is_root() {
@@ -217,14 +261,29 @@ pub(crate) fn layer(context: &Context, dir: &Dir, overlay: &Overlay) -> Result<(
 /// Copies of the trees, for file systems that overlayfs cannot use.
 fn copy(dir: &Dir, images: &Images, made_of: &Ingredients) -> Result<(), Failure> {
     let root = dir.path().join(path::STAGE1_ROOTFS);
-    images.render_into(&made_of.stage1, &root)?;
+    let users = made_of.private_users();
+    copy_tree(images, &made_of.stage1, &root, users)?;
     for (app, image) in made_of.manifest.apps.iter().zip(&made_of.images) {
         let below = path::app_rootfs(&app.name);
-        make_below(dir, Path::new(path::STAGE1_ROOTFS), &below)
+        make_below(dir, Path::new(path::STAGE1_ROOTFS), &below, None)
             .doing_with(|| format!("cannot make the root of app {:?}", app.name.as_str()))?;
-        images.render_into(image, &root.join(below))?;
+        copy_tree(images, image, &root.join(below), users)?;
     }
     Ok(())
+}
+
+/// A copy of one tree, owned by the pod's users.
+pub(crate) fn copy_tree(
+    images: &Images,
+    image: &Rendered,
+    root: &Path,
+    users: Option<PrivateUsers>,
+) -> Result<(), Failure> {
+    images.render_into(image, root)?;
+    match users {
+        Some(users) => store::shift_owners(root, users.shift).doing("cannot copy an image"),
+        None => Ok(()),
+    }
 }
 
 /// Where an app's copied tree is.
@@ -233,20 +292,37 @@ fn app_root(dir: &Dir, app: &str) -> PathBuf {
     root.join(path::app_rootfs(app))
 }
 
-/// Makes a directory and those above it, below one that is there.
-fn make_below(dir: &Dir, base: &Path, path: impl AsRef<Path>) -> Result<(), pod::Error> {
+/// Makes a directory and those above it, below one that is there, for the pod's root to write to.
+fn make_below(
+    dir: &Dir,
+    base: &Path,
+    path: impl AsRef<Path>,
+    users: Option<PrivateUsers>,
+) -> Result<(), pod::Error> {
     let mut made = base.to_path_buf();
     path.as_ref().iter().try_for_each(|part| {
         made.push(part);
-        dir.mkdir(&made, OPEN_DIR)
+        dir.mkdir(&made, OPEN_DIR)?;
+        give(dir, &made, users)
     })
+}
+
+/// Gives a file or directory to the pod's root.
+pub(crate) fn give(dir: &Dir, path: &Path, users: Option<PrivateUsers>) -> Result<(), pod::Error> {
+    match users {
+        Some(users) => dir.give(path, users.shift),
+        None => Ok(()),
+    }
 }
 
 /// The directories and files in stage1's root that others watch or stamp.
 fn status_files(dir: &Dir, written: &Path, made_of: &Ingredients) -> Result<(), pod::Error> {
-    make_below(dir, written, path::STATUS)?;
+    let users = made_of.private_users();
+    make_below(dir, written, path::STATUS, users)?;
     for app in &made_of.manifest.apps {
-        dir.write(written.join(path::app_created(&app.name)), b"", FILE)?;
+        let file = written.join(path::app_created(&app.name));
+        dir.write(&file, b"", FILE)?;
+        give(dir, &file, users)?;
     }
     Ok(())
 }
@@ -258,20 +334,25 @@ pub(crate) fn before_start(
     apps: &[String],
     resolv_conf: Option<&str>,
     hosts: Option<&str>,
+    users: Option<PrivateUsers>,
 ) -> Result<(), Failure> {
     let _umask = Umask::clear();
+    let put = |name: &Path, text: &str, mode: u32| {
+        let file = written.join(name);
+        dir.write(&file, text.as_bytes(), mode)?;
+        give(dir, &file, users)
+    };
     let write = || -> Result<(), pod::Error> {
         if resolv_conf.is_some() || hosts.is_some() {
-            dir.mkdir(written.join("etc"), OPEN_DIR)?;
+            make_below(dir, written, "etc", users)?;
         }
-        if let Some(text) = resolv_conf {
-            dir.write(written.join(path::RESOLV_CONF), text.as_bytes(), 0o644)?;
-        }
-        if let Some(text) = hosts {
-            dir.write(written.join(path::HOSTS), text.as_bytes(), 0o644)?;
+        for (name, text) in [(path::RESOLV_CONF, resolv_conf), (path::HOSTS, hosts)] {
+            if let Some(text) = text {
+                put(Path::new(name), text, 0o644)?;
+            }
         }
         for app in apps {
-            dir.write(written.join(path::app_started(app)), b"", FILE)?;
+            put(&path::app_started(app), "", FILE)?;
         }
         Ok(())
     };

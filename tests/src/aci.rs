@@ -56,6 +56,12 @@ enum Entry {
         target: String,
         hard: bool,
     },
+    Fifo(String),
+    Device {
+        name: String,
+        major: u32,
+        minor: u32,
+    },
 }
 
 /// An image under construction: a manifest and entries of a tar.
@@ -208,6 +214,19 @@ impl Aci {
         self
     }
 
+    /// Adds a FIFO.
+    pub fn fifo(mut self, path: &str) -> Self {
+        self.entries.push(Entry::Fifo(in_root(path)));
+        self
+    }
+
+    /// Adds a character device.
+    pub fn device(mut self, path: &str, major: u32, minor: u32) -> Self {
+        let name = in_root(path);
+        self.entries.push(Entry::Device { name, major, minor });
+        self
+    }
+
     /// Adds an entry whose tar name is exactly this: absolute, with `..`, anything.
     pub fn raw_file(mut self, name: &str, bytes: &[u8]) -> Self {
         self.entries.push(Entry::Bytes {
@@ -283,6 +302,15 @@ impl Aci {
                     append(&mut tar, name, tar::EntryType::Directory, *mode, &[])?
                 }
                 Entry::Link { name, target, hard } => append_link(&mut tar, name, target, *hard)?,
+                Entry::Fifo(name) => append(&mut tar, name, tar::EntryType::Fifo, 0o644, &[])?,
+                Entry::Device { name, major, minor } => {
+                    let mut header = header(tar::EntryType::Char, 0o666, 0);
+                    put_name(&mut header, name, None);
+                    header.set_device_major(*major)?;
+                    header.set_device_minor(*minor)?;
+                    header.set_cksum();
+                    tar.append(&header, io::empty())?;
+                }
             }
         }
         tar.into_inner()?.flush()

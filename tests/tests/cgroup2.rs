@@ -49,6 +49,20 @@ fn an_app_is_born_in_the_pods_cgroup_and_sees_it_as_the_root() {
     rkt.assert_clean();
 }
 
+/// Root of a user namespace may not clone into a cgroup of the host's, and is moved there.
+#[test]
+fn an_app_with_ids_of_its_own_is_moved_to_its_cgroup() {
+    let rkt = Rkt::new();
+    let image = rkt.fetch(&fixtures::busybox());
+    let script = "grep ^0:: /proc/self/cgroup; head -c 4 /dev/urandom | wc -c; echo end";
+    let args = ["run", "--private-users", "--net=none", &image, "--name=app"];
+    let words = ["--exec=/bin/sh", "--", "-c", script];
+    let output = on_version_2(&rkt, &[&args[..], &words].concat());
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("0::/\n") && said.contains(": end"), "{said}");
+    rkt.assert_clean();
+}
+
 #[test]
 fn devices_can_be_made_but_only_the_standard_ones_opened() {
     let rkt = Rkt::new();

@@ -3,6 +3,8 @@
 mod apps;
 mod attach;
 mod attacks;
+mod attacks_images;
+mod attacks_kernel;
 mod bad_images;
 mod cgroup2;
 mod cli;
@@ -42,6 +44,7 @@ mod network_ports;
 mod network_show;
 mod oci;
 mod output;
+mod private_users;
 mod races;
 mod real;
 mod registry;

@@ -39,6 +39,8 @@ fn limits_hold_on_version_2() {
     );
     report.expect("namespace", &["0::/\n"]);
     report.expect("devices", &["not permitted", "open"]);
+    // Linux 6.1 takes attached mounts only for the layers of an overlay.
+    report.expect("ids", &["own0", "map", "65536", "0::/\n", "third 137"]);
     report.expect("left", &["pods 0", "cgroups 0"]);
 }
 

@@ -43,6 +43,12 @@ echo == devices
 rkt run --net=none $busybox --exec=/bin/sh -- -c \
     'mknod /tmp/disk b 254 0 && ! head -c 1 /tmp/disk; mknod /tmp/null c 1 3 && echo x > /tmp/null && echo open' 2>&1
 
+echo == ids
+rkt run --private-users --net=none $busybox --memory=64M --exec=/bin/sh -- -c \
+    'id -u; stat -c %u /bin/busybox; echo x > /new && stat -c own%u /new; sed s/^/map/ /proc/self/uid_map; grep ^0:: /proc/self/cgroup' 2>&1 | sed 's/.*: //'
+rkt run --private-users --net=none $probe --memory=16M --exec=/probe -- alloc 200000000
+echo third $?
+
 echo == left
 rkt gc --grace-period=0s
 rkt gc --grace-period=0s

@@ -1,8 +1,9 @@
-//! The project's own tooling: `cargo xtask demo|test|bench|setup`.
+//! The project's own tooling: `cargo xtask demo|test|bench|exposure|setup`.
 
 mod bench;
 mod build;
 mod demo;
+mod exposure;
 mod setup;
 mod snapshot;
 mod test;
@@ -14,6 +15,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   demo             build rkt and the hello image, run it as a pod, talk to it, collect it
   test [FILTER]    everything that CI checks: format, lints, all tests, nothing left behind
   bench [WHAT]...  start, idle, fetch, list, gc: rkt beside its peers and beside the floor
+  exposure         what apps can reach, beside podman: writes the table of docs/security.md
   setup [WHAT]...  install the Debian packages that demo, test and bench need (default: all)";
 
 /// What a command answers with: the error is a sentence for the reader.
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(),
         ["test", filter @ ..] => test::run(filter),
         ["bench", what @ ..] => bench::run(what),
+        ["exposure"] => exposure::run(),
         ["setup"] => setup::run(&setup::EVERYTHING),
         ["setup", what @ ..] => setup::run(what),
         _ => {

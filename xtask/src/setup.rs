@@ -39,6 +39,8 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ("test", "/usr/bin/qemu-system-x86_64", "qemu-system-x86"),
     ("test", "/usr/bin/cpio", "cpio"),
     ("test", "/sbin/mke2fs", "e2fsprogs"),
+    ("test", "/usr/bin/keyctl", "keyutils"),
+    ("test", "/usr/bin/newuidmap", "uidmap"),
     ("bench", "/usr/bin/openssl", "openssl"),
     ("bench", "/usr/lib/cni/ptp", "containernetworking-plugins"),
     ("bench", "/usr/sbin/iptables", "iptables"),

@@ -38,6 +38,14 @@ pub struct Volume {
     /// Whether mounts below `source` come along; the flavor decides when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recursive: Option<bool>,
+    /// Whether a pod with a user namespace sees the files of a host volume as if its own ids owned
+    /// them: what belongs to the host's root belongs to the pod's. Not in the specification.
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "is_false"
+    )]
+    pub idmap: bool,
     /// Octal access mode of an empty volume; see [`Volume::mode_bits`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
@@ -61,6 +69,7 @@ impl Volume {
             source: None,
             read_only: false,
             recursive: None,
+            idmap: false,
             mode: Some("0755".to_owned()),
             uid: Some(0),
             gid: Some(0),
@@ -80,7 +89,7 @@ impl Volume {
         }
     }
 
-    /// Reads the command line's form: `NAME,kind=host,source=/p[,readOnly=b][,recursive=b]` or
+    /// Reads the command line's form: `NAME,kind=host,source=/p[,readOnly=b][,recursive=b][,idmap=b]` or
     /// `NAME,kind=empty[,mode=0755][,uid=0][,gid=0][,readOnly=b]`.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let mut list = Parameters::split("volume", text, Some("name"))?;
@@ -103,6 +112,7 @@ impl Volume {
         volume.source = list.take("source").map(str::to_owned);
         volume.read_only = list.boolean("readOnly")?.unwrap_or(false);
         volume.recursive = list.boolean("recursive")?;
+        volume.idmap = list.boolean("idmap")?.unwrap_or(false);
         volume.mode = list.take("mode").map(str::to_owned).or(volume.mode);
         volume.uid = list.number("uid")?.or(volume.uid);
         volume.gid = list.number("gid")?.or(volume.gid);
@@ -127,6 +137,9 @@ impl Volume {
         match (self.kind, &self.source) {
             (VolumeKind::Empty, Some(source)) if !source.is_empty() => {
                 return Err(("source", "is not allowed for an empty volume"));
+            }
+            (VolumeKind::Empty, _) if self.idmap => {
+                return Err(("idmap", "is only allowed for a host volume"));
             }
             (VolumeKind::Empty, _) => {}
             (VolumeKind::Host, None) => return Err(("source", "is required for a host volume")),

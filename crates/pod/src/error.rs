@@ -64,6 +64,14 @@ pub enum Error {
     /// Another process holds the pod.
     #[error("pod {0:?} is locked by another process")]
     Locked(String),
+    /// Pods have all the ids there are for their user namespaces.
+    #[error(
+        "all {count} ranges of 65536 ids are in use: remove pods, or give \"rkt\" more in /etc/subuid and /etc/subgid"
+    )]
+    NoIds {
+        /// How many ranges there are.
+        count: usize,
+    },
     /// A limit on time ran out.
     #[error("timed out waiting for pod {0:?}")]
     TimedOut(String),

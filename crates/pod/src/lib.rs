@@ -19,6 +19,7 @@ mod remove;
 mod state;
 mod sweep;
 mod tree;
+mod users;
 mod wait;
 
 pub use create::{PreparingPod, RunningPod};
@@ -31,3 +32,4 @@ pub use remove::remove_tree;
 pub use state::{Phase, State};
 pub use sweep::MarkedAs;
 pub use tree::{Dir, write_at};
+pub use users::{HostIds, IDS, overlap};

@@ -8,7 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat, mkdirat, openat, openat2, statat,
+    AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, chownat, mkdirat, openat, openat2,
+    statat,
 };
 use rustix::io::Errno;
 
@@ -119,6 +120,18 @@ impl Dir {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(error) => Err(Error::io("create directory", self.path.join(name), error)),
         }
+    }
+
+    /// Gives what is at `name` itself to a user and the group of the same number.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn give(&self, name: impl AsRef<Path>, id: u32) -> Result<(), Error> {
+        let name = name.as_ref();
+        let owner = (Uid::from_raw(id), Gid::from_raw(id));
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        chownat(&self.fd, name, Some(owner.0), Some(owner.1), flags)
+            .map_err(|e| Error::io("change the owner of", self.path.join(name), e))
     }
 
     /// Writes a new file, or replaces what a file held.

@@ -10,6 +10,7 @@ pub mod clone;
 mod error;
 pub mod exec;
 pub mod filemap;
+pub mod ids;
 pub mod linger;
 pub mod memory;
 pub mod mounts;

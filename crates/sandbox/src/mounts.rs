@@ -3,15 +3,15 @@
 //! No path is ever followed twice: a target is resolved once (see [`crate::root`]) and mounted
 //! over by descriptor, so a symlink or rename racing the set-up cannot redirect a mount.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
-    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
-    open_tree, unmount,
+    fsconfig_create, fsconfig_set_fd, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+    move_mount, open_tree, unmount,
 };
 
 use crate::clone::last_errno;
@@ -59,8 +59,24 @@ struct MountAttr {
 /// # Errors
 /// As fsopen(2), fsconfig(2), fsmount(2).
 pub fn new(kind: &str, options: &[(&str, &str)], attr: Attr) -> Result<OwnedFd, Error> {
+    new_with(kind, &[], options, attr)
+}
+
+/// The same with options whose values are open files, which come first.
+///
+/// # Errors
+/// As [`new`].
+pub fn new_with(
+    kind: &str,
+    files: &[(&str, BorrowedFd<'_>)],
+    options: &[(&str, &str)],
+    attr: Attr,
+) -> Result<OwnedFd, Error> {
     let make = || {
         let fs = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+        for (key, file) in files {
+            fsconfig_set_fd(&fs, *key, file)?;
+        }
         for (key, value) in options {
             match *value {
                 "" => fsconfig_set_flag(&fs, *key)?,
@@ -141,6 +157,26 @@ pub fn relax(mount: impl AsFd, attr: Attr) -> Result<(), Errno> {
             ..MountAttr::default()
         },
         false,
+    )
+}
+
+/// Shows a mount's files under the ids that a user namespace gives them: what the disk has for the
+/// namespace's id 0 belongs to its root on the host. The mount is attached nowhere yet.
+///
+/// # Errors
+/// As mount_setattr(2): `EINVAL` where the kernel or the file system cannot do it, `EPERM` for a
+/// mount that shows other ids already.
+pub fn idmap(mount: impl AsFd, users: impl AsFd, recursive: bool) -> Result<(), Errno> {
+    const IDMAP: u64 = 0x0010_0000;
+    let fd = users.as_fd().as_raw_fd();
+    set_attr(
+        mount,
+        MountAttr {
+            attr_set: IDMAP,
+            userns_fd: u64::try_from(fd).map_err(|_| Errno::BADF)?,
+            ..MountAttr::default()
+        },
+        recursive,
     )
 }
 

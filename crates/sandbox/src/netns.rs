@@ -17,6 +17,15 @@ pub fn current() -> Result<OwnedFd, Errno> {
     rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// The network namespace of a process.
+///
+/// # Errors
+/// A process that is gone.
+pub fn of(pid: rustix::process::Pid) -> Result<OwnedFd, Errno> {
+    let path = format!("/proc/{}/ns/net", pid.as_raw_nonzero());
+    rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
 /// Makes a network namespace; the calling thread stays in its own. It lives as long as its
 /// descriptor, a process in it, or a mount of it.
 ///

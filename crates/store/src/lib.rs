@@ -38,6 +38,7 @@ mod oci;
 mod pipeline;
 mod remove;
 mod shared;
+mod shift;
 mod tar;
 mod temporary;
 mod tree;
@@ -57,6 +58,7 @@ pub use index::Remote;
 pub use limits::Limits;
 pub use oci::{BlobSource, Opened, Puller, check_layer, write_aci};
 pub use shared::open_download;
+pub use shift::shift_owners;
 pub use tar::{Member, list as list_archive};
 pub use tree::{Tree, Verified, overlay_supported};
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use appc::{AcIdentifier, PodManifest};
 use clap::{ArgMatches, Command};
 use pod::{Pods, PrepareLock, PreparingPod};
-use stage1_abi::{PrivateUsers, annotation};
+use stage1_abi::annotation;
 
 use super::run_flags::strict_isolators;
 use super::{Entry, pod_flags};
@@ -15,7 +15,7 @@ use crate::failure::{Doing, Failure, Outcome};
 use crate::images::{Images, PullPolicy, Rendered};
 use crate::manifest::{self, AppRequest, MergedImage, PodRequest};
 use crate::output;
-use crate::podfiles::{self, Ingredients};
+use crate::podfiles::{self, Ingredients, Users};
 use crate::stage1::{self, Stage1Choice};
 
 /// The entry in the table of commands.
@@ -99,7 +99,7 @@ impl Request {
             stage1: Stage1Choice::read(matches)?,
             policy: PullPolicy::Never,
             no_overlay: matches.is("no-overlay"),
-            private_users: false,
+            private_users: matches.is("private-users"),
             strict_isolators: matches.is("strict-isolators"),
         })
     }
@@ -199,15 +199,15 @@ pub(super) fn prepare(
         let name = name.doing("invalid annotation")?;
         manifest.annotations.set(name, "true");
     }
-    let made_of = Ingredients {
+    let mut made_of = Ingredients {
         manifest,
         stage1,
         images: rendered,
         overlay: !request.no_overlay && overlay_works(&images),
-        private_users: private_users(request.private_users)?,
+        users: request.private_users.then(Users::default),
     };
     let pods = Pods::create(&context.data_dir).doing("cannot open the pods")?;
-    let pod = podfiles::prepare(context, &pods, &images, &made_of)?;
+    let pod = podfiles::prepare(context, &pods, &images, &mut made_of)?;
     Ok((pods, pod, made_of))
 }
 
@@ -220,22 +220,4 @@ fn overlay_works(images: &Images) -> bool {
             false
         }
     }
-}
-
-/// Ids of the pod's user namespace.
-const PRIVATE_IDS: u32 = 65536;
-
-/// A random range of host ids, above those that systems give out themselves.
-fn private_users(wanted: bool) -> Result<Option<PrivateUsers>, Failure> {
-    if !wanted {
-        return Ok(None);
-    }
-    let mut random = [0u8; 2];
-    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
-        .doing("cannot choose ids for the user namespace")?;
-    let slot = u32::from(u16::from_ne_bytes(random)) % 0x6000 + 0x10;
-    Ok(Some(PrivateUsers {
-        shift: slot * PRIVATE_IDS,
-        count: PRIVATE_IDS,
-    }))
 }

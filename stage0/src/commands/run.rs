@@ -46,7 +46,7 @@ pub(super) fn start(
     uuid_file: &str,
 ) -> Failure {
     let start = || -> Result<std::convert::Infallible, Failure> {
-        let (pods, preparing, made_of) = prepare::prepare(context, request)?;
+        let (pods, preparing, mut made_of) = prepare::prepare(context, request)?;
         let stage1 = &made_of.stage1;
         if how.args.mutable && !stage1::is_mutable(&stage1.manifest) {
             return Err(Failure::new(format!(
@@ -64,12 +64,14 @@ pub(super) fn start(
             &names,
             how.resolv_conf.as_deref(),
             how.hosts.as_deref(),
+            made_of.private_users(),
         )?;
         let mut args = how.args;
         args.uuid = preparing.uuid().to_owned();
-        args.private_users = made_of.private_users;
+        args.private_users = made_of.private_users();
         let launch = Launch {
             overlays: made_of.overlays(),
+            users: made_of.users.take().and_then(|users| users.namespace),
             entrypoint: stage1::run_path(&stage1.manifest)?,
             version: stage1::interface_version(&stage1.manifest),
             args,

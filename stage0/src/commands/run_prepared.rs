@@ -8,7 +8,7 @@ use crate::cli::flags::{Values, words};
 use crate::context::Context;
 use crate::failure::{Doing, Failure, Outcome};
 use crate::launch::{self, Launch, Overlay};
-use crate::{podfiles, stage1};
+use crate::{podfiles, private_users, stage1};
 
 /// The entry in the table of commands.
 pub(super) const ENTRY: Entry = Entry {
@@ -44,22 +44,25 @@ fn run_prepared(context: &Context, matches: &ArgMatches) -> Outcome {
     let stage1 = pod.stage1_manifest().doing_with(problem)?;
     let names: Vec<_> = manifest.apps.iter().map(|a| a.name.to_string()).collect();
     let written = pod.stage1_written().doing_with(problem)?;
+    let users = private_users::of(pod.dir())?;
     podfiles::before_start(
         pod.dir(),
         &written,
         &names,
         start.resolv_conf.as_deref(),
         start.hosts.as_deref(),
+        users,
     )?;
     let mut args = start.args;
     args.uuid = pod.uuid().to_owned();
-    let users = pod
-        .dir()
-        .read_text(stage1_abi::path::PRIVATE_USERS_PREPARED)
-        .doing_with(problem)?;
-    args.private_users = users.and_then(|u| u.parse().ok());
+    args.private_users = users;
+    let overlays = overlays(&locked, &names)?;
     let launch = Launch {
-        overlays: overlays(&locked, &names)?,
+        users: match users.filter(|_| !overlays.is_empty()) {
+            Some(users) => Some(private_users::namespace(users)?),
+            None => None,
+        },
+        overlays,
         entrypoint: stage1::run_path(&stage1)?,
         version: stage1::interface_version(&stage1),
         args,

@@ -2,9 +2,11 @@
 //! host what the pod's supervisor cannot reach, and ask it for the rest.
 
 use std::ffi::OsString;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use net::NetList;
+use rustix::process::Pid;
 use sandbox::cgroup::{self, PodCgroup};
 use stage1_abi::{AppArgs, env};
 use supervisor::control::{Addition, Answer, Request, ask};
@@ -75,9 +77,14 @@ pub(crate) fn add(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error>
             format!("{device} cannot be given to an app of a pod that runs already"),
         ));
     }
+    let users = match run_args.private_users {
+        Some(_) => Some(sandbox::ids::of(process(pid)?)?),
+        None => None,
+    };
+    let users = users.as_ref().map(AsFd::as_fd);
     let copies = volumes
         .values()
-        .map(copy_volume)
+        .map(|volume| copy_volume(volume, users))
         .collect::<Result<Vec<_>, _>>()?;
     let unified = plan.cgroup.as_ref().is_some_and(|c| c.descriptors().1);
     let addition = Addition {
@@ -144,6 +151,11 @@ fn end_processes(app: &str) -> Result<(), Error> {
 fn app_cgroups(app: &str) -> Vec<PathBuf> {
     let directories = gc::cgroups().into_iter().map(|dir| dir.join(app));
     directories.filter(|dir| Path::new(dir).is_dir()).collect()
+}
+
+fn process(pid: u32) -> Result<Pid, Error> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.ok_or(Error::EnterPid(env::ENTER_PID))
 }
 
 /// PID 1 of the pod, on the host.

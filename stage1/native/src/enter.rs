@@ -30,11 +30,15 @@ pub(crate) fn enter(args: impl IntoIterator<Item = OsString>) -> Result<u8, Erro
     if !args.privileged {
         sandbox::cgroup::join_those_of(pid)?;
     }
-    sandbox::clone::enter(
-        pidfd.as_fd(),
-        Namespaces::all().difference(Namespaces::USER),
-    )
-    .context("enter app", &plan.name)?;
+    let mut namespaces = Namespaces::all();
+    let user_namespace = in_user_namespace(pid)?;
+    // A process cannot enter the user namespace that it is in.
+    namespaces.set(Namespaces::USER, user_namespace);
+    sandbox::clone::enter(pidfd.as_fd(), namespaces).context("enter app", &plan.name)?;
+    if user_namespace {
+        // The host's ids mean nobody here.
+        sandbox::ids::become_root().context("become", "the pod's root")?;
+    }
     let signals = SignalFd::block_all().context("block", "signals")?;
     let mode = Mode::raw();
     let terminal = match mode {
@@ -56,6 +60,16 @@ pub(crate) fn enter(args: impl IntoIterator<Item = OsString>) -> Result<u8, Erro
             attend(&child, &signals, master.map(Relay::new))
         }
     }
+}
+
+/// Whether a process is in another user namespace than this one.
+fn in_user_namespace(pid: Pid) -> Result<bool, Error> {
+    let identity = |fd: OwnedFd| {
+        let stat = rustix::fs::fstat(&fd).context("inspect", "a user namespace")?;
+        Ok::<_, sandbox::Error>((stat.st_dev, stat.st_ino))
+    };
+    let own = identity(sandbox::ids::of(rustix::process::getpid())?)?;
+    Ok(identity(sandbox::ids::of(pid)?)? != own)
 }
 
 /// What the command may do: what the app may.
@@ -101,6 +115,7 @@ fn plan(args: &EnterArgs) -> Result<AppPlan, Error> {
         sockets: Vec::new(),
         operations: Vec::new(),
         security: isolation.security,
+        user_namespace: false,
         cgroup: None,
     })
 }

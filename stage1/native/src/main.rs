@@ -5,6 +5,7 @@
 
 mod app;
 mod attach;
+mod birth;
 mod enter;
 mod error;
 mod gc;

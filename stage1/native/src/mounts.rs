@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use appc::{App, PodManifest, RuntimeApp, Volume, VolumeKind};
 use sandbox::cgroup::Device;
-use stage1_abi::path;
+use stage1_abi::{PrivateUsers, path};
 use supervisor::{MountPlan, VolumePlan};
 
 use crate::error::Error;
@@ -16,6 +16,7 @@ pub(crate) fn of_app(
     pod: &PodManifest,
     runtime: &RuntimeApp,
     app: &App,
+    users: Option<PrivateUsers>,
     volumes: &mut Volumes,
 ) -> Result<Vec<MountPlan>, Error> {
     let name = runtime.name.as_str();
@@ -34,7 +35,14 @@ pub(crate) fn of_app(
         let read_only = volume.read_only || point.is_some_and(|p| p.read_only);
         // A volume of this app alone must not be taken for the pod's of the same name.
         let key = path::volume_key(name, mount.app_volume.is_some(), &volume.name);
-        mounts.push(mount_plan(volume, &key, &mount.path, read_only, volumes)?);
+        mounts.push(mount_plan(
+            volume,
+            &key,
+            &mount.path,
+            read_only,
+            users,
+            volumes,
+        )?);
     }
     for point in &app.mount_points {
         let volume = pod.volumes.iter().find(|v| v.name == point.name);
@@ -51,6 +59,7 @@ pub(crate) fn of_app(
             volume.name.as_str(),
             &point.path,
             read_only,
+            users,
             volumes,
         )?);
     }
@@ -96,6 +105,7 @@ fn mount_plan(
     key: &str,
     target: &str,
     read_only: bool,
+    users: Option<PrivateUsers>,
     volumes: &mut Volumes,
 ) -> Result<MountPlan, Error> {
     // The flavor's default is to take what is mounted below along (surface of the original).
@@ -107,7 +117,7 @@ fn mount_plan(
             (VolumeKind::Host, None) => {
                 return Err(Error::app(key, "a host volume needs a source"));
             }
-            (VolumeKind::Empty, _) => empty_volume(volume, key)?,
+            (VolumeKind::Empty, _) => empty_volume(volume, key, users)?,
         };
         volumes.insert(
             key.to_owned(),
@@ -115,6 +125,8 @@ fn mount_plan(
                 source,
                 gathered: gathered.clone(),
                 recursive,
+                mapped: volume.idmap,
+                mount: None,
             },
         );
     }
@@ -128,7 +140,7 @@ fn mount_plan(
 
 /// Makes the directory of an empty volume, which lives as long as the pod. One that is there was
 /// filled by stage0, or is another app's too.
-fn empty_volume(volume: &Volume, key: &str) -> Result<PathBuf, Error> {
+fn empty_volume(volume: &Volume, key: &str, users: Option<PrivateUsers>) -> Result<PathBuf, Error> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
     let directory = Path::new(path::SHARED_VOLUMES).join(key);
     if directory.is_dir() {
@@ -139,11 +151,11 @@ fn empty_volume(volume: &Volume, key: &str) -> Result<PathBuf, Error> {
             .recursive(true)
             .mode(0o755)
             .create(&directory)?;
-        chown(
-            &directory,
-            Some(volume.uid.unwrap_or(0)),
-            Some(volume.gid.unwrap_or(0)),
-        )?;
+        let own = |id: Option<u32>| {
+            let id = id.unwrap_or(0);
+            users.map_or(id, |users| users.on_host(id))
+        };
+        chown(&directory, Some(own(volume.uid)), Some(own(volume.gid)))?;
         // After chown, which would take set-id bits away; and free of the umask.
         let mode = std::fs::Permissions::from_mode(volume.mode_bits());
         std::fs::set_permissions(&directory, mode)

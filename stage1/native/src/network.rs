@@ -93,7 +93,12 @@ pub(crate) fn write_resolv_conf(args: &RunArgs, networks: &PodNetworks) -> Resul
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory)?;
         }
-        std::fs::write(&path, dns.resolv_conf(network))
+        std::fs::write(&path, dns.resolv_conf(network))?;
+        match args.private_users {
+            // The pod's root may write to what is its own.
+            Some(users) => std::os::unix::fs::chown(&path, Some(users.shift), Some(users.shift)),
+            None => Ok(()),
+        }
     };
     write().map_err(|source| Error::Write {
         path: path.clone(),

@@ -55,6 +55,7 @@ impl Pod<'_> {
             apps,
             log: log(&self.args.uuid),
             sysctls: isolation.sysctls.clone(),
+            user_namespace: self.args.private_users.is_some(),
             mutable: self.args.mutable,
             debug: self.args.debug,
             stop_timeout: STOP_TIMEOUT,
@@ -81,7 +82,13 @@ impl Pod<'_> {
             self.isolation.strict,
             &path::app_isolators(name),
         )?;
-        let mounts = mounts::of_app(self.manifest, runtime, &app, volumes)?;
+        let mounts = mounts::of_app(
+            self.manifest,
+            runtime,
+            &app,
+            self.args.private_users,
+            volumes,
+        )?;
         let notify = runtime.annotations.get(annotation::SUPPORTS_NOTIFY) == Some("true");
         let devices = match self.devices {
             [] => Vec::new(),
@@ -117,6 +124,7 @@ impl Pod<'_> {
             sockets: Vec::new(),
             operations,
             security: isolation.security,
+            user_namespace: self.args.private_users.is_some(),
             cgroup,
         })
     }
@@ -163,9 +171,6 @@ impl Pod<'_> {
         let args = self.args;
         let unsupported =
             |what: &str| Err(Error::Unsupported(format!("{what} by the native stage1")));
-        if args.private_users.is_some() {
-            return unsupported("user namespaces (--private-users) are not supported");
-        }
         let modes = ["auto", "private", "parent"];
         if args.ipc.as_deref().is_some_and(|ipc| !modes.contains(&ipc)) {
             return unsupported("this --ipc mode is not supported");
@@ -225,6 +230,8 @@ fn host_files(args: &RunArgs, volumes: &mut Volumes) {
                 source: source.into(),
                 gathered: Path::new("/").join(target),
                 recursive: false,
+                mapped: false,
+                mount: None,
             };
             volumes.insert(format!("/{target}"), plan);
         }

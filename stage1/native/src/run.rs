@@ -14,13 +14,14 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 use sandbox::Context;
 use sandbox::cgroup::{Device, Limits, Location, PodCgroup};
-use sandbox::clone::{Child, Cloned, Namespaces, clone};
+use sandbox::clone::Child;
 use sandbox::memory::poll_at_rest;
 use sandbox::signals::{self, SignalFd};
 use stage1_abi::{RunArgs, env, path};
 use supervisor::terminal::Mode;
-use supervisor::{KILLED_BY_SIGNAL, Links, PodPlan, StreamMode};
+use supervisor::{KILLED_BY_SIGNAL, Links, StreamMode};
 
+use crate::birth::Birth;
 use crate::error::Error;
 use crate::host::{self, Telling};
 use crate::isolators::{self, Means};
@@ -94,8 +95,11 @@ fn start(
             planned.sockets = sockets::of_app(&pod, &app, &mut sockets);
         }
     }
-    *held = network.namespace()?;
-    let namespace = held.as_ref();
+    // Apps that have ids of their own have a network namespace that belongs to those: it is made
+    // with the supervisor.
+    if args.private_users.is_none() {
+        *held = network.namespace()?;
+    }
     let interactive = plan
         .apps
         .iter()
@@ -106,7 +110,7 @@ fn start(
         Mode::unbuffered()
     };
     let signals = SignalFd::block_all().context("block", "signals")?;
-    let set_up = || {
+    let set_up = |namespace: Option<&OwnedFd>| {
         let networks = network.set_up(namespace)?;
         if let Some(networks) = &networks {
             network::write_resolv_conf(args, networks)?;
@@ -114,8 +118,8 @@ fn start(
         Ok(networks)
     };
     // Usually beside the making of the apps' file systems.
-    let early = match network.comes_first(args) {
-        true => Some(set_up()?),
+    let mut early = match network.comes_first(args) && args.private_users.is_none() {
+        true => Some(set_up(held.as_ref())?),
         false => None,
     };
     let (go_read, go) = pipe_with(PipeFlags::CLOEXEC).context("make", "a pipe")?;
@@ -125,11 +129,33 @@ fn start(
         ready,
         watch_input: mode.is_some() && !interactive,
     };
-    let supervisor = clone_supervisor(args, plan, links, namespace, cgroup.as_ref(), &go)?;
+    let birth = Birth {
+        args,
+        network: held.as_ref(),
+        own_network: network.is_own(),
+        cgroup: cgroup.as_ref(),
+    };
+    let (supervisor, nameless) = birth.clone_supervisor(plan, links, &go)?;
+    if let Some(nameless) = nameless {
+        let named = (|| {
+            *held = nameless.name(network.is_own())?;
+            if network.comes_first(args) {
+                early = Some(set_up(held.as_ref())?);
+            }
+            nameless.go_on()
+        })();
+        if let Err(error) = named {
+            // The supervisor ends when its pipes close without a word.
+            drop(go);
+            wait_for(&supervisor)?;
+            return Err(error);
+        }
+    }
+    let namespace = held.as_ref();
     replace_file(path::PID, &supervisor.pid.as_raw_nonzero().to_string())?;
     let pid = supervisor.pid.as_raw_nonzero().get().unsigned_abs();
     host::register(&args.uuid, pid);
-    match early.map_or_else(set_up, Ok) {
+    match early.map_or_else(|| set_up(namespace), Ok) {
         Ok(networks) => {
             rustix::io::write(&go, b"G").context("start", "the apps")?;
             Ok(Running {
@@ -212,45 +238,6 @@ pub(crate) fn replace_file(name: impl AsRef<Path>, text: &str) -> Result<(), Err
             path: name.into(),
             source,
         })
-}
-
-/// Clones the supervisor into its namespaces; the network namespace is inherited.
-fn clone_supervisor(
-    args: &RunArgs,
-    plan: PodPlan,
-    links: Links,
-    network: Option<&OwnedFd>,
-    cgroup: Option<&PodCgroup>,
-    go: &OwnedFd,
-) -> Result<Child, Error> {
-    let mut namespaces = Namespaces::PID | Namespaces::MOUNT | Namespaces::UTS;
-    if args.ipc.as_deref() != Some("parent") {
-        namespaces |= Namespaces::IPC;
-    }
-    let clone = || {
-        // SAFETY: this process has one thread up to here.
-        match unsafe { clone(namespaces, cgroup.and_then(PodCgroup::supervisor)) } {
-            Ok(Cloned::Child) => {
-                if let Some(Err(error)) = cgroup.map(PodCgroup::join) {
-                    eprintln!("stage1: {error}");
-                    sandbox::exec::exit_now(FAILURE);
-                }
-                // The writing end is the parent's alone: its death must close the pipe.
-                // SAFETY: the copy of the descriptor in this process is used by nobody else.
-                unsafe { rustix::io::close(std::os::fd::AsRawFd::as_raw_fd(go)) };
-                sandbox::exec::exit_now(supervisor::run(plan, links))
-            }
-            Ok(Cloned::Parent(child)) => Ok(child),
-            Err(errno) => Err(errno),
-        }
-    };
-    let cloned = match network {
-        Some(network) => {
-            sandbox::netns::within(network.as_fd(), clone).context("enter", "the pod's network")?
-        }
-        None => clone(),
-    };
-    Ok(cloned.context("start", "the supervisor")?)
 }
 
 impl Running {

@@ -1,6 +1,6 @@
 //! A pod as it will run: everything decided, nothing done yet.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub struct PodPlan {
     pub log: LogPlan,
     /// Kernel parameters of the pod's namespaces, by name.
     pub sysctls: Vec<(String, String)>,
+    /// The supervisor and its apps are in a user namespace.
+    pub user_namespace: bool,
     /// Apps come and go while the pod runs; it ends only when it is told to.
     pub mutable: bool,
     /// Print each operation of the apps' file systems.
@@ -50,6 +52,11 @@ pub struct VolumePlan {
     pub gathered: PathBuf,
     /// With the mounts below it.
     pub recursive: bool,
+    /// Its files are shown under the ids of the pod's user namespace.
+    pub mapped: bool,
+    /// A copy of its mount, made by who has the host's privileges; `None` leaves that to the
+    /// supervisor.
+    pub mount: Option<OwnedFd>,
 }
 
 /// One app as it will run.
@@ -84,9 +91,19 @@ pub struct AppPlan {
     pub operations: Vec<Operation>,
     /// What it may do.
     pub security: Security,
+    /// It runs in a user namespace, whose root has no privileges over the host's files and devices.
+    pub user_namespace: bool,
     /// Its cgroup; `None` leaves it in the supervisor's.
     #[serde(skip)]
     pub cgroup: Option<AppCgroup>,
+}
+
+impl AppPlan {
+    /// The cgroup that the app is cloned into; where there is none it is moved to its own.
+    pub(crate) fn born_in(&self) -> Option<BorrowedFd<'_>> {
+        let cgroup = self.cgroup.as_ref().filter(|_| !self.user_namespace);
+        cgroup.and_then(AppCgroup::clone_into)
+    }
 }
 
 /// A socket that somebody else opened for an app (sd_listen_fds(3)).

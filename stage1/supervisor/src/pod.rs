@@ -1,9 +1,10 @@
 //! The pod's own set-up, in the process that becomes its PID 1: host name, volumes, root.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::Signal;
 use sandbox::mounts::{self, Attr};
@@ -31,7 +32,8 @@ pub struct Links {
 
 /// Runs the pod to its end and returns its exit status. The process must be PID 1 of its pid
 /// namespace, with mount, UTS and IPC namespaces of its own, one thread, all signals blocked, and
-/// the pod directory as its working directory.
+/// the pod directory as its working directory; with a user namespace it must be that one's root,
+/// with the stage1 root file system as its working directory.
 pub fn run(plan: PodPlan, links: Links) -> u8 {
     match set_up(&plan).and_then(|()| Supervisor::start(plan, links)) {
         Ok(Some(supervisor)) => supervisor.supervise(),
@@ -58,9 +60,15 @@ fn set_up(plan: &PodPlan) -> Result<(), Error> {
     set_parameters(&plan.sysctls)?;
     let recursive_slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     mount_change("/", recursive_slave).context("detach mounts of", "the host")?;
-    let root = stage1_root()?;
+    let root = stage1_root(Path::new(match plan.user_namespace {
+        true => ".",
+        false => STAGE1_ROOTFS,
+    }))?;
     for volume in &plan.volumes {
         gather(volume, &root)?;
+    }
+    if plan.user_namespace {
+        kernel_view(&root)?;
     }
     let files = ("nr_inodes", "65536");
     memory(
@@ -93,10 +101,39 @@ fn set_parameters(parameters: &[(String, String)]) -> Result<(), Error> {
     Ok(())
 }
 
+/// What root of a user namespace cannot make anew once the host's tree is gone: device nodes, and
+/// `/proc` and `/sys`, which the kernel mounts there only where it can be seen in full already.
+fn kernel_view(root: &Root) -> Result<(), Error> {
+    memory_for(
+        root,
+        "dev",
+        &[("mode", "0755"), ("size", "64k")],
+        Attr::NOSUID | Attr::NOEXEC,
+    )?;
+    crate::app::gather_devices(root)?;
+    let attr = Attr::NOSUID | Attr::NODEV | Attr::NOEXEC;
+    attach_directory(root, "/proc", mounts::new("proc", &[], attr)?)?;
+    let sysfs = match mounts::new("sysfs", &[], attr) {
+        // The network namespace is the host's: so is what it shows.
+        Err(error) if error.errno == Errno::PERM => {
+            mounts::copy(CWD, Path::new("/sys"), true).context("copy mount", "/sys")?
+        }
+        mount => mount?,
+    };
+    attach_directory(root, "/sys", sysfs)
+}
+
 /// Mounts a file system in memory below the root.
 fn memory(root: &Root, path: &str, options: &[(&str, &str)]) -> Result<(), Error> {
     let attr = Attr::NOSUID | Attr::NODEV | Attr::NOEXEC;
-    let mount = mounts::new("tmpfs", options, attr)?;
+    memory_for(root, path, options, attr)
+}
+
+fn memory_for(root: &Root, path: &str, options: &[(&str, &str)], attr: Attr) -> Result<(), Error> {
+    attach_directory(root, path, mounts::new("tmpfs", options, attr)?)
+}
+
+fn attach_directory(root: &Root, path: &str, mount: OwnedFd) -> Result<(), Error> {
     let target = root
         .mount_target(Path::new(path), Kind::Directory)
         .context("make", path)?;
@@ -105,28 +142,40 @@ fn memory(root: &Root, path: &str, options: &[(&str, &str)]) -> Result<(), Error
 
 /// The stage1 root file system as the root of a mount: stage0's overlay, or a bind mount of the
 /// tree that it copied.
-fn stage1_root() -> Result<Root, Error> {
-    let path = Path::new(STAGE1_ROOTFS);
+fn stage1_root(path: &Path) -> Result<Root, Error> {
     let copy = mounts::copy(CWD, path, true).context("copy mount", path.display())?;
     mounts::attach_at(&copy, path)?;
     Ok(Root::from(copy))
 }
 
 fn gather(volume: &VolumePlan, root: &Root) -> Result<(), Error> {
-    attach_volume(root, &volume.gathered, copy_volume(volume)?)
+    let mount = match &volume.mount {
+        Some(mount) => mount.try_clone().context("copy", "a descriptor")?,
+        None => copy_volume(volume, None)?,
+    };
+    attach_volume(root, &volume.gathered, mount)
 }
 
-/// A copy of the mount that a volume is on, not attached anywhere yet.
+/// A copy of the mount that a volume is on, not attached anywhere yet; shown under the ids of the
+/// user namespace `users` if the volume is to be.
 ///
 /// # Errors
-/// A source that is not there.
-pub fn copy_volume(volume: &VolumePlan) -> Result<OwnedFd, Error> {
+/// A source that is not there, a file system that cannot be shown under other ids.
+pub fn copy_volume(volume: &VolumePlan, users: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Error> {
     let source = volume.source.display();
     // The host's path may be a symlink: it is the user's, and followed.
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let fd =
         openat(CWD, &volume.source, flags, Mode::empty()).context("open volume source", &source)?;
-    mounts::copy(&fd, Path::new(""), volume.recursive).context("copy mount", &source)
+    let mount =
+        mounts::copy(&fd, Path::new(""), volume.recursive).context("copy mount", &source)?;
+    if let Some(users) = users.filter(|_| volume.mapped) {
+        mounts::idmap(&mount, users, volume.recursive).context(
+            "show under the pod's ids (idmap=true) volume source",
+            &source,
+        )?;
+    }
+    Ok(mount)
 }
 
 /// Attaches a volume's mount at its place below the stage1 root file system.

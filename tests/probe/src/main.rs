@@ -1,19 +1,22 @@
 //! A program that runs inside pods and tells the test suite what it finds there, or
 //! misbehaves in one particular way. Static, so that an image needs nothing else.
 
+mod attack;
 mod behave;
+mod exposure;
 mod report;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: probe report | true | exit N | signal N | sleep | orphans N | \
-                     spew BYTES | lines N | alloc BYTES | spin | serve PORT | echo PORT | round-trip ADDRESS:PORT | syscalls | mount | try-write PATH";
+const USAGE: &str = "usage: probe report | exposure | true | exit N | signal N | sleep | orphans N | \
+                     spew BYTES | lines N | alloc BYTES | spin | serve PORT | echo PORT | round-trip ADDRESS:PORT | syscalls | mount | try-write PATH | attack NAME OBJECT";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     let words: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
     match words.as_slice() {
         ["report", ..] => report::print(),
+        ["exposure"] => exposure::print(),
         ["true"] => ExitCode::SUCCESS,
         ["exit", code] => number(code, |n| ExitCode::from(n as u8)),
         ["signal", signal] => number(signal, behave::raise),
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         ["mount"] => behave::mount(),
         ["passed"] => behave::serve_passed(),
         ["notify", text] => behave::notify(text),
+        ["attack", name, object] => attack::attack(name, object),
         ["try-write", path] => behave::try_write(path),
         // How `orphans` calls itself.
         ["orphan-parent"] => behave::orphan_parent(),

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 /// Prints the report.
 pub(crate) fn print() -> ExitCode {
-    let status = fields("/proc/self/status");
     let report = json!({
         "args": std::env::args().collect::<Vec<_>>(),
         "env": std::env::vars().collect::<BTreeMap<_, _>>(),
@@ -18,7 +17,7 @@ pub(crate) fn print() -> ExitCode {
         "hostname": text("/proc/sys/kernel/hostname").trim(),
         "namespaces": links("/proc/self/ns"),
         "fds": links("/proc/self/fd"),
-        "status": status,
+        "status": status(),
         "mounts": mounts(),
         "cgroups": text("/proc/self/cgroup").lines().collect::<Vec<_>>(),
         "interfaces": interfaces(),
@@ -29,6 +28,11 @@ pub(crate) fn print() -> ExitCode {
     });
     println!("{report}");
     ExitCode::SUCCESS
+}
+
+/// The process's own `/proc/self/status`.
+pub(crate) fn status() -> BTreeMap<String, String> {
+    fields("/proc/self/status")
 }
 
 fn text(path: &str) -> String {
@@ -78,7 +82,7 @@ fn interfaces() -> Vec<String> {
 }
 
 /// Character and block devices below `/dev` with `type major:minor mode`.
-fn devices() -> BTreeMap<String, String> {
+pub(crate) fn devices() -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut dirs = vec![std::path::PathBuf::from("/dev")];
     while let Some(dir) = dirs.pop() {
@@ -113,7 +117,7 @@ fn listing(dir: &str) -> Vec<String> {
 }
 
 /// The command names of all processes in sight.
-fn processes() -> BTreeMap<String, String> {
+pub(crate) fn processes() -> BTreeMap<String, String> {
     let pids = listing("/proc")
         .into_iter()
         .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));

@@ -46,7 +46,8 @@ pub(crate) fn log(programs: &Programs, table: &mut Table) -> Result<()> {
     if Path::new("/usr/bin/podman").exists() {
         let dir = TempDir::new();
         let _hugetlb = super::peers::Hugetlb::put_aside(dir.path());
-        let image = super::peers::podman_image(&super::peers::rootfs(programs, dir.path())?)?;
+        let image =
+            super::peers::podman_image(&super::peers::rootfs(&programs.probe, dir.path())?)?;
         let mut command = super::peers::podman_run("none");
         command.args([
             "--log-driver=k8s-file",

@@ -6,7 +6,7 @@ mod idle;
 mod life;
 mod measure;
 mod net;
-mod peers;
+pub(crate) mod peers;
 mod podman_net;
 mod registry;
 mod report;

@@ -6,7 +6,6 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::Programs;
 use super::measure::{Contestant, time};
 use crate::Result;
 
@@ -14,12 +13,12 @@ use crate::Result;
 pub(super) const ROOT_DIRECTORIES: [&str; 6] = ["proc", "sys", "dev", "tmp", "etc", "usr"];
 
 /// The root file system that the floor and the peers use.
-pub(crate) fn rootfs(programs: &Programs, dir: &Path) -> Result<PathBuf> {
+pub(crate) fn rootfs(probe: &Path, dir: &Path) -> Result<PathBuf> {
     let root = dir.join("rootfs");
     let made = ROOT_DIRECTORIES
         .iter()
         .try_for_each(|name| fs::create_dir_all(root.join(name)));
-    let copied = made.and_then(|()| fs::copy(&programs.probe, root.join("probe")));
+    let copied = made.and_then(|()| fs::copy(probe, root.join("probe")));
     copied.map_err(|e| format!("cannot fill {}: {e}", root.display()))?;
     Ok(root)
 }
@@ -100,7 +99,7 @@ fn found(program: &str, root: &Path) -> Option<PathBuf> {
 }
 
 /// Makes podman's image of a root file system, and returns its name.
-pub(super) fn podman_image(root: &Path) -> Result<&'static str> {
+pub(crate) fn podman_image(root: &Path) -> Result<&'static str> {
     let tar = root.with_extension("tar");
     time(
         Command::new("tar")
@@ -122,7 +121,7 @@ pub(super) fn podman_image(root: &Path) -> Result<&'static str> {
 const PODMAN_IMAGE: &str = "rkt-bench";
 
 /// `podman run` on a network; the image and its command follow.
-pub(super) fn podman_run(network: &str) -> Command {
+pub(crate) fn podman_run(network: &str) -> Command {
     let mut command = Command::new("podman");
     command.args([
         "run",

@@ -32,7 +32,7 @@ pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
     let groups = groups_of_a_pod(&rkt, &image);
     println!("rkt's pods join: {}", groups.describe());
     let dir = TempDir::new();
-    let root = peers::rootfs(programs, dir.path())?;
+    let root = peers::rootfs(&programs.probe, dir.path())?;
     let _hugetlb = peers::Hugetlb::put_aside(dir.path());
 
     let mut contestants = floors(programs, &root, &groups);
@@ -45,6 +45,10 @@ pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
 }
 
 fn enter(medians: &Medians, table: &mut Table) {
+    if let (Some(with), Some(without)) = (medians.get(USERS), medians.get(NONE)) {
+        let what = "a user namespace adds to a start";
+        table.at_most(what, with.wall - without.wall, 1.0, "ms");
+    }
     let mut ratio = |what: &str, name: &str, base: &str, limit: f64, cpu: bool| {
         let (Some(ours), Some(theirs)) = (medians.get(name), medians.get(base)) else {
             println!("no figure for: {what} ({base} is missing)");
@@ -89,6 +93,7 @@ fn enter(medians: &Medians, table: &mut Table) {
 }
 
 const NONE: &str = "rkt run --net=none";
+const USERS: &str = "rkt run --net=none --private-users";
 const DEFAULT: &str = "rkt run";
 const FLOOR: &str = "floor + seccomp + cgroups";
 const FLOOR_VETH: &str = "floor + seccomp + cgroups + veth";
@@ -107,6 +112,7 @@ fn engines(rkt: &Rkt, image: &str) -> Vec<Contestant> {
     };
     vec![
         Contestant::new(NONE, call(&["--net=none"])),
+        Contestant::new(USERS, call(&["--net=none", "--private-users"])),
         Contestant::new("rkt run --net=host", call(&["--net=host"])),
         Contestant::new(DEFAULT, call(&[])),
     ]

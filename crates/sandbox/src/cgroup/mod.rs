@@ -67,8 +67,13 @@ pub struct AppCgroup(App);
 
 #[derive(Debug)]
 enum App {
+    /// The `tasks` of each hierarchy.
     V1(Vec<OwnedFd>),
-    V2(OwnedFd),
+    V2 {
+        dir: OwnedFd,
+        /// Opened by somebody with the host's privileges, which count when it is written to.
+        procs: OwnedFd,
+    },
 }
 
 /// Where a pod's cgroup will be.
@@ -175,7 +180,10 @@ impl PodCgroup {
     pub fn app(&self, name: &str, limits: &Limits, devices: &[Device]) -> Result<AppCgroup, Error> {
         Ok(AppCgroup(match &self.0 {
             Tree::V1(hierarchies) => App::V1(hierarchies.app(name, limits, devices)?),
-            Tree::V2(subtree) => App::V2(subtree.app(name, limits, devices)?),
+            Tree::V2(subtree) => {
+                let (dir, procs) = subtree.app(name, limits, devices)?;
+                App::V2 { dir, procs }
+            }
         }))
     }
 }
@@ -186,35 +194,39 @@ impl AppCgroup {
         use std::os::fd::AsFd;
         match &self.0 {
             App::V1(tasks) => (tasks.iter().map(AsFd::as_fd).collect(), false),
-            App::V2(dir) => (vec![dir.as_fd()], true),
+            App::V2 { dir, procs } => (vec![dir.as_fd(), procs.as_fd()], true),
         }
     }
 
     /// What [`Self::descriptors`] gave in another process; `None` if there are none.
     pub fn from_descriptors(mut fds: Vec<OwnedFd>, v2: bool) -> Option<Self> {
         match v2 {
-            true => fds.pop().map(App::V2).map(Self),
+            true => {
+                let (procs, dir) = (fds.pop()?, fds.pop()?);
+                Some(Self(App::V2 { dir, procs }))
+            }
             false => (!fds.is_empty()).then_some(Self(App::V1(fds))),
         }
     }
 
-    /// On version 2, the cgroup to clone the app into.
+    /// On version 2, the cgroup to clone the app into. The kernel allows that to who could write
+    /// to the cgroup, which root of a user namespace cannot.
     pub fn clone_into(&self) -> Option<BorrowedFd<'_>> {
         use std::os::fd::AsFd;
         match &self.0 {
             App::V1(_) => None,
-            App::V2(dir) => Some(dir.as_fd()),
+            App::V2 { dir, .. } => Some(dir.as_fd()),
         }
     }
 
-    /// On version 1, moves the calling process, which has one thread, into the cgroup.
+    /// Moves the calling process, which has one thread and was not cloned into the cgroup, there.
     ///
     /// # Errors
-    /// As write(2) to `tasks`.
+    /// As write(2) to `tasks` or `cgroup.procs`.
     pub fn join(&self) -> Result<(), Error> {
         match &self.0 {
             App::V1(tasks) => v1::join(tasks),
-            App::V2(_) => Ok(()),
+            App::V2 { procs, .. } => v1::join(std::slice::from_ref(procs)),
         }
     }
 }

@@ -67,20 +67,23 @@ impl Subtree {
         self.supervisor.as_fd()
     }
 
-    /// Makes an app's leaf and sets its limits.
+    /// Makes an app's leaf and sets its limits; the leaf and its `cgroup.procs`.
     pub(super) fn app(
         &self,
         name: &str,
         limits: &Limits,
         devices: &[Device],
-    ) -> Result<OwnedFd, Error> {
+    ) -> Result<(OwnedFd, OwnedFd), Error> {
         let dir = make(self.dir.as_fd(), Path::new(name))?;
         // Where it has no device more than the app, the pod's policy is enough.
         if !devices::others(&self.devices, devices).is_empty() {
             super::devices_bpf::restrict(dir.as_fd(), devices)?;
         }
         limit(dir.as_fd(), limits)?;
-        Ok(dir)
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let procs = openat(&dir, "cgroup.procs", flags, Mode::empty())
+            .context("open the processes of cgroup", name)?;
+        Ok((dir, procs))
     }
 }
 

@@ -13,6 +13,13 @@ pub struct PrivateUsers {
     pub count: u32,
 }
 
+impl PrivateUsers {
+    /// What an id of the pod is on the host. Ids outside the namespace have no meaning there.
+    pub fn on_host(self, id: u32) -> u32 {
+        self.shift.saturating_add(id)
+    }
+}
+
 impl FromStr for PrivateUsers {
     type Err = ();
 

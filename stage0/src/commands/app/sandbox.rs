@@ -19,6 +19,7 @@ pub(super) const ENTRY: Entry = Entry {
     arguments: |command| {
         let command = run_flags::arguments(command).args([
             switch("no-overlay", "disable overlay filesystem"),
+            switch("private-users", "run within user namespaces"),
             list(
                 "port",
                 "ports to forward. format: \"name:proto:podPort:hostIP:hostPort\"",

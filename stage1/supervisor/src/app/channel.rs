@@ -110,7 +110,13 @@ impl Channel {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let iov = &mut [IoSliceMut::new(&mut bytes)];
-        let message = recvmsg(&self.0, iov, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        let mut receive = || recvmsg(&self.0, iov, &mut control, RecvFlags::CMSG_CLOEXEC);
+        let message = match receive() {
+            // Told once where the app closed its end before it read the go. What it said before
+            // that is still to come.
+            Err(Errno::CONNRESET) => receive(),
+            other => other,
+        }?;
         let fd = control.drain().find_map(|m| match m {
             RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
             _ => None,
@@ -137,6 +143,17 @@ impl AsFd for Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_app_that_fails_before_it_reads_the_go_is_heard() {
+        let (supervisor, app) = Channel::pair(0).unwrap();
+        supervisor.go().unwrap();
+        app.failed("no such directory");
+        drop(app);
+        let heard = supervisor.receive().unwrap();
+        assert!(matches!(heard, Report::Failed(reason) if reason == "no such directory"));
+        assert!(matches!(supervisor.receive().unwrap(), Report::Closed));
+    }
 
     #[test]
     fn reports_arrive_in_order() {

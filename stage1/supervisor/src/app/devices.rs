@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, makedev, mkdirat, mknodat, symlinkat};
+use rustix::io::Errno;
 use sandbox::mounts::{self, Attr};
-use sandbox::root::Root;
+use sandbox::root::{Kind, Root};
 use sandbox::{Context, Error};
 
 /// Name, major and minor of the character devices.
@@ -19,6 +20,7 @@ const NODES: [(&str, u32, u32); 7] = [
     ("tty", 5, 0),
     ("console", 5, 1),
 ];
+const TUN_NAME: &str = "net/tun";
 const TUN: (u32, u32) = (10, 200);
 
 const LINKS: [(&str, &str); 6] = [
@@ -30,15 +32,22 @@ const LINKS: [(&str, &str); 6] = [
     ("log", "/run/systemd/journal/dev-log"),
 ];
 
-/// Mounts `/dev` in `root`. `stage1` is where the pod's shared memory is found.
-pub(super) fn mount(root: &Root, stage1: &Root) -> Result<(), Error> {
+/// Mounts `/dev` in `root`. `stage1` is where the pod's shared memory is found, and the nodes that
+/// [`gather`] left for apps in a user namespace, which has none of its own.
+pub(super) fn mount(root: &Root, stage1: &Root, user_namespace: bool) -> Result<(), Error> {
     let options = [("mode", "0755"), ("size", "64k"), ("nr_inodes", "256")];
     let dev = mounts::new("tmpfs", &options, Attr::NOSUID | Attr::NOEXEC)?;
     populate(dev.as_fd())?;
+    if !user_namespace {
+        make_nodes(dev.as_fd())?;
+    }
     let target = root
-        .mount_target(Path::new("/dev"), sandbox::root::Kind::Directory)
+        .mount_target(Path::new("/dev"), Kind::Directory)
         .context("make", "/dev")?;
     mounts::attach(&dev, target).context("mount", "/dev")?;
+    if user_namespace {
+        bind_nodes(root, stage1)?;
+    }
     let options = [
         ("newinstance", ""),
         ("ptmxmode", "0666"),
@@ -58,14 +67,58 @@ fn attach_in(mount: impl AsFd, root: &Root, path: &str) -> Result<(), Error> {
     mounts::attach(mount, target).context("mount", path)
 }
 
-fn populate(dev: BorrowedFd<'_>) -> Result<(), Error> {
+/// Leaves the host's nodes in the stage1 root file system: in a user namespace none can be made, and
+/// the host's `/dev` is out of reach once the root is changed.
+pub(crate) fn gather(stage1: &Root) -> Result<(), Error> {
+    let directory = Path::new("/dev");
+    let host = Root::open(directory)?;
+    for name in names() {
+        // A host without one, /dev/net/tun for instance, has none to give.
+        let Ok(node) = mounts::copy(&host, Path::new(name), false) else {
+            continue;
+        };
+        let place = directory.join(name);
+        mounts::restrict(&node, Attr::NOSUID | Attr::NOEXEC, false)
+            .context("restrict", place.display())?;
+        let target = stage1
+            .mount_target(&place, Kind::File)
+            .context("make", place.display())?;
+        mounts::attach(node, target).context("mount", place.display())?;
+    }
+    Ok(())
+}
+
+fn bind_nodes(root: &Root, stage1: &Root) -> Result<(), Error> {
+    for name in names() {
+        let node = match mounts::copy(stage1, &Path::new("dev").join(name), false) {
+            Err(Errno::NOENT) => continue,
+            node => node.context("open device", name)?,
+        };
+        let place = Path::new("/dev").join(name);
+        let target = root
+            .mount_target(&place, Kind::File)
+            .context("make", place.display())?;
+        mounts::attach(node, target).context("mount", place.display())?;
+    }
+    Ok(())
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    let nodes = NODES.iter().map(|(name, _, _)| *name);
+    nodes.chain([TUN_NAME])
+}
+
+fn make_nodes(dev: BorrowedFd<'_>) -> Result<(), Error> {
     for (name, major, minor) in NODES {
         node(dev, name, major, minor)?;
     }
+    node(dev, TUN_NAME, TUN.0, TUN.1)
+}
+
+fn populate(dev: BorrowedFd<'_>) -> Result<(), Error> {
     for (name, mode) in [("pts", 0o755), ("shm", 0o1777), ("net", 0o755)] {
         mkdirat(dev, name, Mode::from_raw_mode(mode)).context("make /dev directory", name)?;
     }
-    node(dev, "net/tun", TUN.0, TUN.1)?;
     for (name, target) in LINKS {
         symlinkat(target, dev, name).context("make /dev symlink", name)?;
     }

@@ -23,17 +23,20 @@ const KERNEL_FS: Attr = Attr::NOSUID.union(Attr::NODEV).union(Attr::NOEXEC);
 pub(super) struct Roots {
     pub(super) stage1: Root,
     pub(super) app: Root,
+    /// The app is in a user namespace.
+    pub(super) user_namespace: bool,
 }
 
 /// Opens the root of an app as the root of a mount: stage0's overlay, or, where it copied the
-/// tree, a bind mount of the copy over itself.
-pub(super) fn open_root(path: &Path) -> Result<Root, Error> {
+/// tree, a bind mount of the copy over itself. In a user namespace the overlay is tied to its
+/// place, and a copy of the mount is taken, too.
+pub(super) fn open_root(path: &Path, user_namespace: bool) -> Result<Root, Error> {
     let root = Root::open(path)?;
     let parent = Root::open(path.parent().unwrap_or(Path::new("/")))?;
     let device = |root: &Root| rustix::fs::fstat(root).map(|s| s.st_dev);
     let is_mount = device(&root).context("inspect", path.display())?
         != device(&parent).context("inspect", path.display())?;
-    if is_mount {
+    if is_mount && !user_namespace {
         return Ok(root);
     }
     let copy = mounts::copy(&root, Path::new(""), true).context("copy mount", path.display())?;
@@ -54,9 +57,15 @@ impl Roots {
                 } else {
                     KERNEL_FS
                 };
-                self.kernel_fs("sysfs", "/sys", attr)
+                match self.kernel_fs("sysfs", "/sys", attr) {
+                    // It belongs to the network namespace, which is not the pod's own.
+                    Err(error) if self.user_namespace && error.errno == Errno::PERM => {
+                        self.shared_sysfs(attr)
+                    }
+                    mounted => mounted,
+                }
             }
-            Operation::Devices => devices::mount(&self.app, &self.stage1),
+            Operation::Devices => devices::mount(&self.app, &self.stage1, self.user_namespace),
             Operation::BindFromStage1 {
                 source,
                 target,
@@ -129,6 +138,17 @@ impl Roots {
             .mount_target(Path::new(path), Kind::Directory)
             .context("make", path)?;
         mounts::attach(mount, target).context("mount", path)
+    }
+
+    /// The host's `/sys`, as the supervisor left it in the stage1 root file system.
+    fn shared_sysfs(&self, attr: Attr) -> Result<(), Error> {
+        let mount = mounts::copy(&self.stage1, Path::new("sys"), true).context("open", "/sys")?;
+        mounts::restrict(&mount, attr, true).context("restrict", "/sys")?;
+        let target = self
+            .app
+            .mount_target(Path::new("/sys"), Kind::Directory)
+            .context("make", "/sys")?;
+        mounts::attach(mount, target).context("mount", "/sys")
     }
 
     fn attach_file(&self, mount: OwnedFd, path: &Path, attr: Attr) -> Result<(), Error> {

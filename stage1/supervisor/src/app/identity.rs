@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::thread::{
     set_keep_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid,
@@ -34,6 +35,21 @@ pub(super) fn set_oom_score(score: Option<i32>) -> Result<(), Error> {
         .context("set oom_score_adj to", score)
 }
 
+/// Why an id could not be taken. `EINVAL` has one cause: the user namespace does not have it.
+fn become_error(errno: Errno, id: impl std::fmt::Display, kind: &str) -> Error {
+    let object = match errno {
+        Errno::INVAL => {
+            format!("{kind} {id}, which is not among the ids of the pod (--private-users)")
+        }
+        _ => format!("{kind} {id}"),
+    };
+    Error {
+        operation: "become",
+        object,
+        errno,
+    }
+}
+
 /// Gives up what the app may not have. The system call filter comes last, right before exec: it
 /// need not allow anything of this.
 ///
@@ -42,6 +58,15 @@ pub(super) fn set_oom_score(score: Option<i32>) -> Result<(), Error> {
 /// # Errors
 /// As the system calls of each step.
 pub fn become_user(identity: &Identity, security: &Security) -> Result<(), Error> {
+    // As a number for setresuid(2) it would leave root what it is.
+    let every = identity.groups.iter().chain([&identity.uid, &identity.gid]);
+    if every.copied().any(|id| id == u32::MAX) {
+        return Err(Error {
+            operation: "become",
+            object: format!("user or group {}", u32::MAX),
+            errno: Errno::INVAL,
+        });
+    }
     caps::bound(security.capabilities).context("limit", "capabilities")?;
     let ambient =
         identity.uid != 0 && security.ambient && security.capabilities != Capabilities::EMPTY;
@@ -49,11 +74,12 @@ pub fn become_user(identity: &Identity, security: &Security) -> Result<(), Error
         set_keep_capabilities(true).context("keep", "capabilities")?;
     }
     let groups: Vec<Gid> = identity.groups.iter().map(|&g| Gid::from_raw(g)).collect();
-    set_thread_groups(&groups).context("set", "supplementary groups")?;
+    set_thread_groups(&groups)
+        .map_err(|e| become_error(e, format!("{:?}", identity.groups), "supplementary groups"))?;
     let gid = Gid::from_raw(identity.gid);
-    set_thread_res_gid(gid, gid, gid).context("become group", identity.gid)?;
+    set_thread_res_gid(gid, gid, gid).map_err(|e| become_error(e, identity.gid, "group"))?;
     let uid = Uid::from_raw(identity.uid);
-    set_thread_res_uid(uid, uid, uid).context("become user", identity.uid)?;
+    set_thread_res_uid(uid, uid, uid).map_err(|e| become_error(e, identity.uid, "user"))?;
     if ambient {
         caps::raise_ambient(security.capabilities).context("raise", "ambient capabilities")?;
     }

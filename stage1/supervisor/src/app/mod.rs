@@ -9,5 +9,6 @@ mod start;
 pub(crate) mod users;
 
 pub(crate) use channel::{Channel, Report};
+pub(crate) use devices::gather as gather_devices;
 pub(crate) use start::{Stdio, Streams, run_handler, start};
 pub use start::{environment, launch};

@@ -47,9 +47,8 @@ pub(crate) fn start(
     channel: &Channel,
     debug: bool,
 ) -> Result<Child, Errno> {
-    let cgroup = plan.cgroup.as_ref().and_then(|c| c.clone_into());
     // SAFETY: the supervisor has one thread.
-    match unsafe { clone(Namespaces::MOUNT, cgroup) }? {
+    match unsafe { clone(Namespaces::MOUNT, plan.born_in()) }? {
         Cloned::Parent(child) => Ok(child),
         Cloned::Child => {
             let Err(reason) = become_app(plan, streams, channel, debug);
@@ -69,7 +68,7 @@ fn become_app(
     rustix::process::setsid()
         .context("start", "a session")
         .map_err(say)?;
-    if let Some(cgroup) = &plan.cgroup {
+    if let Some(cgroup) = plan.cgroup.as_ref().filter(|_| plan.born_in().is_none()) {
         cgroup.join().map_err(say)?;
     }
     make_root(plan, debug).map_err(say)?;
@@ -134,7 +133,8 @@ fn make_root(plan: &AppPlan, debug: bool) -> Result<(), sandbox::Error> {
     let stage1 = Root::open(Path::new("/"))?;
     let roots = Roots {
         stage1,
-        app: open_root(&path)?,
+        app: open_root(&path, plan.user_namespace)?,
+        user_namespace: plan.user_namespace,
     };
     for operation in &plan.operations {
         if debug {
