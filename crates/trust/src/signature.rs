@@ -170,12 +170,12 @@ fn verify_one(signature: &Signature, mut hasher: Hasher, keys: &[Key], now: u32)
     if signature.signed_hash_value().as_ref().map(|v| &v[..]) != digest.get(..2) {
         return Err(failed(Reason::OtherContent));
     }
-    let verifies = |c: &&Component<'_>| c.verify(config.hash_alg, &digest, raw);
-    let maker = makers.iter().find(verifies);
+    let hash = config.hash_alg;
+    let checkable = |c: &&Component<'_>| c.checkable(hash).is_ok();
+    let verifies = |c: &&Component<'_>| c.verify(hash, &digest, raw);
+    let maker = makers.iter().filter(checkable).find(verifies);
     let maker = maker.ok_or_else(|| {
-        let mut uncheckable = makers
-            .iter()
-            .filter_map(|c| c.checkable(config.hash_alg).err());
+        let mut uncheckable = makers.iter().filter_map(|c| c.checkable(hash).err());
         failed(uncheckable.next().unwrap_or(Reason::OtherContent))
     })?;
     timely(signature, *maker, now)

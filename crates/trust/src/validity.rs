@@ -4,6 +4,7 @@
 //! own primary key count; of several the newest does.
 
 use pgp::composed::SignedPublicSubKey;
+use pgp::crypto::ecc_curve::ECCCurve;
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType, SubpacketData};
 use pgp::types::{KeyDetails, PublicParams, SignatureBytes, SignedUser, Tag, VerifyingKey};
@@ -62,7 +63,11 @@ impl<'a> Component<'a> {
     /// Whether signatures of this key with this hash can be checked at all.
     pub(crate) fn checkable(self, hash: HashAlgorithm) -> Result<(), Reason> {
         match self.details().public_params() {
-            PublicParams::ECDSA(key) if !key.is_supported() => {
+            // Of two signatures that are equally good, what checks secp256k1 refuses one, and gpg
+            // makes either.
+            PublicParams::ECDSA(key)
+                if !key.is_supported() || key.curve() == ECCCurve::Secp256k1 =>
+            {
                 let curve = key.curve().name().to_owned();
                 Err(Reason::Unsupported(format!(
                     "an ECDSA key on the curve {curve}"

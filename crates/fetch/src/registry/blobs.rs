@@ -112,8 +112,8 @@ impl Blob<'_> {
             Ok((body, from, _)) if from == self.at => self.body = body,
             // From the beginning: what is known already is skipped.
             Ok((mut body, 0, _)) => {
-                let skipped = io::copy(&mut (&mut body).take(self.at), &mut io::sink())?;
-                if skipped < self.at {
+                let skipped = io::copy(&mut (&mut body).take(self.at), &mut io::sink());
+                if skipped.map_err(|e| broken(&self.digest, &e))? < self.at {
                     return Err(broken(&self.digest, &fault));
                 }
                 self.body = body;
