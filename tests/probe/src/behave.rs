@@ -268,3 +268,16 @@ pub(crate) fn try_write(path: &str) -> ExitCode {
     }
     ExitCode::SUCCESS
 }
+
+/// Asks for its parent that many times, and prints the nanoseconds of one call.
+pub(crate) fn getppid(count: u64) -> ExitCode {
+    let start = std::time::Instant::now();
+    for _ in 0..count {
+        std::hint::black_box(rustix::process::getppid());
+    }
+    println!(
+        "{:.2}",
+        start.elapsed().as_nanos() as f64 / count.max(1) as f64
+    );
+    ExitCode::SUCCESS
+}
