@@ -38,14 +38,17 @@ directory() {
 make_group "$group"
 make_group "$admins"
 
-# New files take the group of their directory.
+# New files take the group of their directory. Where root's directories lie, members add to them but
+# rename and remove only what is their own (the sticky bit).
 directory 2750 "$group" "$data"
-directory 2770 "$group" "$data/cas"
-for name in blob blob/sha512 blob/sha256 imageManifest imageManifest/sha512 imagelocks db tmp; do
+for name in cas cas/blob cas/imageManifest; do
+	directory 3770 "$group" "$data/$name"
+done
+for name in blob/sha512 blob/sha256 imageManifest/sha512 imagelocks db tmp; do
 	directory 2770 "$group" "$data/cas/$name"
 done
 # What root runs is written by root alone.
-for name in tree treestorelocks; do
+for name in tree treestorelocks building; do
 	directory 2750 "$group" "$data/cas/$name"
 done
 directory 2750 "$group" "$data/pods"

@@ -154,10 +154,19 @@ impl Images {
             ) => self
                 .known(point)?
                 .ok_or_else(|| Failure::new(format!("{point} is not in the store"))),
-            Reference::Distribution(Distribution::AciArchive(Location::File(path))) => Err(
-                Failure::new(format!("{path:?} is a file, not an image of the store")),
-            ),
+            Reference::Distribution(Distribution::AciArchive(Location::File(path))) => {
+                self.of_file(path)
+            }
         }
+    }
+
+    /// The image of the store that a file holds.
+    fn of_file(&self, path: &str) -> Result<ImageId, Failure> {
+        let problem = || format!("cannot tell which image {path:?} is");
+        let file = std::fs::File::open(path).doing_with(problem)?;
+        let id = store::image_id(file, &store::Limits::default()).doing_with(problem)?;
+        self.by_hash(id.as_str())
+            .map_err(|_| Failure::new(format!("{path:?} is image {id}, which is not in the store")))
     }
 
     /// Imports an ACI file, if what should vouch for it does.

@@ -13,11 +13,16 @@ pub struct TempDir(PathBuf);
 impl TempDir {
     /// Makes an empty directory.
     pub fn new() -> Self {
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = PathBuf::from(format!("/var/tmp/rkt-e2e-{}-{count}", std::process::id()));
-        std::fs::create_dir(&path)
-            .unwrap_or_else(|e| panic!("cannot create {}: {e}", path.display()));
-        Self(path)
+        loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let path = PathBuf::from(format!("/var/tmp/rkt-e2e-{}-{count}", std::process::id()));
+            match std::fs::create_dir(&path) {
+                Ok(()) => return Self(path),
+                // Of a test that was killed, whose number came round again.
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(e) => panic!("cannot create {}: {e}", path.display()),
+            }
+        }
     }
 
     /// Where it is.

@@ -87,6 +87,33 @@ impl Gpg {
         fs::write(format!("{image}.asc"), signature).unwrap();
     }
 
+    /// Edits a key as a person would, who types this.
+    pub fn edit(&self, key: &str, typed: &str) {
+        use std::io::Write;
+        use std::process::Stdio;
+        let mut command = Command::new("gpg");
+        command.env("GNUPGHOME", self.home.path());
+        command.args([
+            "--quiet",
+            "--pinentry-mode=loopback",
+            "--passphrase=",
+            "--no-tty",
+        ]);
+        command.args(["--command-fd=0", "--status-fd=2", "--edit-key", key]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null());
+        child = child.stderr(Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(typed.as_bytes())
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        let problem = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "gpg --edit-key: {problem}");
+    }
+
     /// Revokes the first key.
     pub fn revoke(&self) {
         let fingerprint = self.fingerprint().to_uppercase();

@@ -165,6 +165,12 @@ impl Internet {
         unshare
     }
 
+    /// Address and port of a host's secure server.
+    pub fn authority_of(&self, host: &str) -> String {
+        let at = self.hosts.iter().position(|h| h == host).unwrap();
+        self.servers[2 * at].authority()
+    }
+
     /// What a host was asked over HTTPS, in the order in which the hosts were added.
     pub fn asked(&self, host: &str) -> Vec<Request> {
         let at = self.hosts.iter().position(|h| h == host).unwrap();

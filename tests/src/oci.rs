@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::aci::Compression;
+use crate::server::{Reply, Request};
 
 /// Media type of an OCI manifest.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -72,6 +73,14 @@ impl Layer {
     pub fn file(self, name: &str, mode: u32, bytes: impl AsRef<[u8]>) -> Self {
         let kind = tar::EntryType::Regular;
         self.add(kind, name, mode, bytes.as_ref(), "", (0, 0))
+    }
+
+    /// Adds a file whose name does not fit into a header, as GNU tar does.
+    pub fn long_file(self, name: &str, mode: u32, bytes: impl AsRef<[u8]>) -> Self {
+        let kind = tar::EntryType::GNULongName;
+        let long = [name.as_bytes(), &[0]].concat();
+        let named = self.add(kind, "././@LongLink", 0o644, &long, "", (0, 0));
+        named.file(&name[..name.len().min(100)], mode, bytes)
     }
 
     /// Adds a directory.
@@ -228,6 +237,35 @@ impl OciImage {
             config,
             layers,
         }
+    }
+}
+
+impl Published {
+    /// Answers as a registry would that has this image alone.
+    pub fn answer(&self, request: &Request) -> Reply {
+        let path = request.path.as_str();
+        if path.contains("/manifests/") {
+            return Reply::ok(self.manifest.clone()).header("content-type", MANIFEST);
+        }
+        let mut parts = self.layers.iter().chain([&self.config]);
+        let found = parts.find(|bytes| path.ends_with(&sha256(bytes)));
+        found.map_or(Reply::status(404), |bytes| Reply::part(bytes, request))
+    }
+
+    /// What `docker save` writes of it; its layers are not compressed.
+    pub fn saved(&self, layers: &[Layer], tag: &str) -> Vec<u8> {
+        let names: Vec<String> = (0..layers.len())
+            .map(|n| format!("{n}/layer.tar"))
+            .collect();
+        let list = json!([{"Config": "config.json", "RepoTags": [tag], "Layers": names}]);
+        let begin = Layer::new()
+            .file("manifest.json", 0o644, list.to_string())
+            .file("config.json", 0o644, &self.config);
+        let all = names.iter().zip(layers);
+        all.fold(begin, |tar, (name, layer)| {
+            tar.file(name, 0o644, layer.tar())
+        })
+        .tar()
     }
 }
 

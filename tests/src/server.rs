@@ -67,6 +67,11 @@ impl Reply {
         self
     }
 
+    /// Whether it has this status.
+    pub fn is(&self, status: u16) -> bool {
+        self.status == status
+    }
+
     /// Closes the connection after so many bytes of the body.
     pub fn cut_after(mut self, bytes: usize) -> Self {
         self.cut = Some(bytes);

@@ -14,6 +14,7 @@ fn refused(rkt: &Rkt, path: &Path, words: &[&str]) {
     assert_eq!(images, "", "an image is listed");
     for dir in [
         "cas/tmp",
+        "cas/building",
         "cas/blob",
         "tmp",
         "cas/tree",

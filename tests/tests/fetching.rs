@@ -140,6 +140,36 @@ fn an_image_must_be_the_one_that_was_asked_for() {
     assert!(rkt.ok(&["image", "list", "--no-legend"]).is_empty());
 }
 
+/// What was fetched from a place under no name is not taken for another name that leads there.
+#[test]
+fn a_place_that_is_known_holds_no_other_image() {
+    let (rkt, mut internet) = (Rkt::new(), Internet::new());
+    let other = bytes(&rkt, &app("shop.test/other", "1.0"));
+    internet.host("shop.test", move |request| match request.path.as_str() {
+        path if path.contains("ac-discovery") => Reply::ok(page("shop.test")),
+        _ => match request.header("if-none-match") {
+            Some(_) => Reply::status(304),
+            None => Reply::ok(other.clone())
+                .header("etag", "\"one\"")
+                .header("cache-control", "max-age=600"),
+        },
+    });
+    let url = "https://shop.test/images/shop.test/app-1.0-linux-amd64.aci";
+    inside(&internet, &rkt, &[OPEN, "fetch", url]).expect(0);
+    for _ in 0..2 {
+        let name = [OPEN, "fetch", "shop.test/app:1.0"];
+        inside(&internet, &rkt, &name).refused(&["shop.test/other", "shop.test/app"]);
+        // The second time the server is asked, and says that nothing changed.
+        let db = rkt.data().join("cas/db/index.sqlite");
+        let stale = "UPDATE remote SET max_age = 0";
+        let done = std::process::Command::new("sqlite3")
+            .arg(&db)
+            .arg(stale)
+            .status();
+        assert!(done.unwrap().success());
+    }
+}
+
 #[test]
 fn what_did_not_change_is_not_sent_again() {
     let rkt = Rkt::new();
@@ -479,8 +509,8 @@ fn a_stage1_comes_from_a_url_or_by_name() {
     }
 }
 
-/// A proxy that knows one host, and passes everything on to one server.
-fn proxy(to: String) -> (String, Arc<AtomicUsize>) {
+/// A proxy that knows one host and port, and passes everything on to one server.
+fn proxy(host: &'static str, to: String) -> (String, Arc<AtomicUsize>) {
     use std::io::{BufRead, BufReader, Write};
     use std::net::{TcpListener, TcpStream};
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -496,7 +526,7 @@ fn proxy(to: String) -> (String, Arc<AtomicUsize>) {
             while head.read_line(&mut line).unwrap() > 2 {
                 line.clear();
             }
-            if !first.starts_with("CONNECT hidden.test:80 ") {
+            if !first.starts_with(&format!("CONNECT {host} ")) {
                 continue;
             }
             count.fetch_add(1, Ordering::Relaxed);
@@ -517,7 +547,7 @@ fn the_proxy_of_the_environment_is_used() {
     let rkt = Rkt::new();
     let image = bytes(&rkt, &app("example.com/app", "1"));
     let server = Server::start(move |_| Reply::ok(image.clone()));
-    let (address, used) = proxy(server.authority());
+    let (address, used) = proxy("hidden.test:80", server.authority());
     let fetch = |url: &str, variables: &[(&str, &str)]| {
         let mut command = rkt.strict_command(&[OPEN, "fetch", url]);
         for name in [
@@ -542,5 +572,33 @@ fn the_proxy_of_the_environment_is_used() {
     ];
     fetch(&server.url("/app.aci"), &excepted).expect(0);
     fetch(&server.url("/app.aci"), &[("https_proxy", &proxied)]).expect(0);
+    assert_eq!(used.load(Ordering::Relaxed), 1);
+    // This machine is never asked for by way of another; what is no proxy is told.
+    fetch(&server.url("/app.aci"), &[("http_proxy", &proxied)]).expect(0);
+    assert_eq!(used.load(Ordering::Relaxed), 1);
+    let wrong = [("http_proxy", "gopher://me:secret@x:1")];
+    let output = fetch("http://hidden.test/app.aci", &wrong).refused(&["http_proxy", "x:1"]);
+    assert!(!output.all().contains("secret"));
+}
+
+/// What goes through a proxy to a secure server is for that server's eyes only.
+#[test]
+fn a_proxy_sees_no_more_than_the_hosts_name() {
+    let (rkt, mut internet) = (Rkt::new(), Internet::new());
+    let image = bytes(&rkt, &app("example.com/app", "1"));
+    internet.host("hidden.test", move |_| Reply::ok(image.clone()));
+    let (address, used) = proxy("hidden.test:443", internet.authority_of("hidden.test"));
+    let proxied = format!("http://{address}");
+    let fetch = |exceptions: &str| {
+        let url = "https://hidden.test/app.aci";
+        let mut command = internet.inside(&rkt.strict_command(&[OPEN, "fetch", url]));
+        command
+            .env("HTTPS_PROXY", &proxied)
+            .env("NO_PROXY", exceptions);
+        Running::start(command).finish()
+    };
+    fetch("").expect(0);
+    assert_eq!(used.load(Ordering::Relaxed), 1);
+    fetch("x.test,.test").expect(0);
     assert_eq!(used.load(Ordering::Relaxed), 1);
 }

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use e2e::oci::{Layout, sha256};
+use e2e::server::{Reply, Server};
 use e2e::{Output, Rkt, Running, fixtures};
 
 use super::oci::script;
@@ -91,30 +92,199 @@ fn admins_trust_keys() {
     be(STRANGER, STRANGER, &rkt, &args).refused(&["ermission denied"]);
 }
 
-/// What a member leaves in shared directories leads root nowhere.
+/// What a member leaves in shared directories leads root nowhere: neither links nor pipes nor other
+/// names of root's files, wherever a member may write.
 #[test]
-fn root_follows_no_links_that_members_left() {
+fn root_follows_nothing_that_members_left() {
     let rkt = Rkt::new();
     set_up(&rkt);
     let mut layout = Layout::new(rkt.path("layout"));
     let image = layout.add(&script("echo fine", &[]), "it");
-    let victim = rkt.path("victim");
-    fs::write(&victim, "precious").unwrap();
-    fs::set_permissions(&victim, fs::Permissions::from_mode(0o600)).unwrap();
+    let reference = layout.reference("it");
     let layer = sha256(&image.layers[0]);
     let name = layer.replace(':', "-");
-    let tmp = rkt.data().join("cas/tmp").join(&name);
-    symlink(&victim, &tmp).unwrap();
-    rkt.run(&["fetch", &layout.reference("it")])
-        .refused(&[&name]);
-    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
-    fs::remove_file(&tmp).unwrap();
-    let shard = &layer[7..9];
-    let blob = rkt.data().join("cas/blob/sha256").join(shard);
-    fs::create_dir_all(&blob).unwrap();
-    symlink(&victim, blob.join(&name)).unwrap();
-    rkt.ok(&["fetch", &layout.reference("it")]);
-    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
-    let mode = fs::metadata(&victim).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+    let victim = Victim::new(&rkt);
+    let cas = rkt.data().join("cas");
+
+    // In the place of a layer that arrives.
+    let tmp = cas.join("tmp").join(&name);
+    for bait in Bait::ALL {
+        bait.lay(&victim, &tmp);
+        let id = rkt.ok(&["fetch", "--full", &reference]);
+        victim.assert_untouched(&format!("{bait:?} at cas/tmp"));
+        rkt.ok(&["image", "rm", &id]);
+        rkt.ok(&["image", "gc", "--grace-period=0s"]);
+    }
+    // Where a blob belongs, and its directory.
+    let shard = cas.join("blob/sha256").join(&layer[7..9]);
+    for bait in Bait::ALL {
+        fs::create_dir_all(&shard).unwrap();
+        bait.lay(&victim, &shard.join(&name));
+        let id = rkt.ok(&["fetch", "--full", &reference]);
+        victim.assert_untouched(&format!("{bait:?} at cas/blob"));
+        rkt.ok(&["image", "rm", &id]);
+        rkt.ok(&["image", "gc", "--grace-period=0s"]);
+    }
+    let _ = fs::remove_dir_all(&shard);
+    let away = rkt.path("away");
+    fs::create_dir(&away).unwrap();
+    symlink(&away, &shard).unwrap();
+    rkt.run(&["fetch", &reference])
+        .refused(&[&shard.display().to_string()]);
+    assert_eq!(fs::read_dir(&away).unwrap().count(), 0);
+    fs::remove_file(&shard).unwrap();
+
+    // Where a manifest and the locks of an image are.
+    let id = rkt.ok(&["fetch", "--full", &reference]);
+    for folder in ["imageManifest/sha512", "imagelocks"] {
+        let shard = match folder {
+            "imagelocks" => cas.join(folder),
+            _ => cas.join(folder).join(&id[7..9]),
+        };
+        let path = shard.join(&id);
+        let saved = fs::read(&path).unwrap_or_default();
+        for bait in Bait::ALL {
+            let _ = fs::remove_file(&path);
+            bait.lay(&victim, &path);
+            for args in [
+                &["image", "cat-manifest", &id][..],
+                &["image", "list"],
+                &["fetch", &reference],
+                &["image", "gc"],
+                &["run", "--net=none", &id],
+            ] {
+                let output = rkt.run(args);
+                assert!(matches!(output.code, 0 | 254), "{args:?}: {}", output.all());
+                assert!(!output.all().contains("precious"), "{}", output.all());
+            }
+            victim.assert_untouched(&format!("{bait:?} at cas/{folder}"));
+        }
+        let _ = fs::remove_file(&path);
+        fs::write(&path, saved).unwrap();
+    }
+    assert_eq!(
+        rkt.run(&["run", "--net=none", &id]).expect(0).app_lines(),
+        ["fine"]
+    );
+}
+
+/// A file of root's, and where a link to its name must not be followed.
+struct Victim {
+    path: PathBuf,
+}
+
+/// What somebody puts in the place of a file that root is going to open.
+#[derive(Debug, Clone, Copy)]
+enum Bait {
+    SymbolicLink,
+    HardLink,
+    Pipe,
+}
+
+impl Bait {
+    const ALL: [Self; 3] = [Self::SymbolicLink, Self::HardLink, Self::Pipe];
+
+    fn lay(self, victim: &Victim, at: &Path) {
+        match self {
+            Self::SymbolicLink => symlink(&victim.path, at).unwrap(),
+            Self::HardLink => fs::hard_link(&victim.path, at).unwrap(),
+            Self::Pipe => {
+                let made = Command::new("mkfifo").arg(at).status().unwrap();
+                assert!(made.success());
+            }
+        }
+    }
+}
+
+impl Victim {
+    fn new(rkt: &Rkt) -> Self {
+        let path = rkt.path("victim");
+        fs::write(&path, "precious").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        Self { path }
+    }
+
+    #[track_caller]
+    fn assert_untouched(&self, after: &str) {
+        assert_eq!(
+            fs::read_to_string(&self.path).unwrap(),
+            "precious",
+            "{after}"
+        );
+        let mode = fs::metadata(&self.path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{after}");
+    }
+}
+
+/// A member's link in the place of what is kept of a download: no server is told what it leads to.
+#[test]
+fn no_server_is_told_what_a_link_leads_to() {
+    let rkt = Rkt::new();
+    set_up(&rkt);
+    let secret = rkt.path("secret");
+    fs::write(&secret, "precious").unwrap();
+    let server = Server::start(|_| Reply::ok("half").header("etag", "\"one\"").cut_after(2));
+    let url = server.url("/app.aci");
+    let fetch = || rkt.strict(&["--insecure-options=image,http", "fetch", &url]);
+    fetch().refused(&[]);
+    let tmp = rkt.data().join("cas/tmp");
+    let mut kept = fs::read_dir(&tmp).unwrap().flatten().map(|e| e.path());
+    let etag = kept.find(|p| p.extension().is_some_and(|e| e == "etag"));
+    let etag = etag.unwrap();
+    fs::remove_file(&etag).unwrap();
+    symlink(&secret, &etag).unwrap();
+    fetch().refused(&[]);
+    let told = server.requests();
+    let told = told.iter().flat_map(|r| &r.headers);
+    assert!(
+        told.into_iter()
+            .all(|(_, value)| !value.contains("precious"))
+    );
+}
+
+/// Trees lie where no member can put another in their place.
+#[test]
+fn members_cannot_exchange_what_root_runs() {
+    let rkt = Rkt::new();
+    set_up(&rkt);
+    let cas = rkt.data().join("cas");
+    for name in [
+        "tree",
+        "treestorelocks",
+        "building",
+        "blob",
+        "imageManifest",
+    ] {
+        let (from, to) = (cas.join(name), cas.join("away"));
+        let output = as_member(&["mv", from.to_str().unwrap(), to.to_str().unwrap()]);
+        assert!(!output.status.success(), "{name} was moved");
+    }
+    for name in ["tree", "treestorelocks", "building"] {
+        let file = cas.join(name).join("mine");
+        assert!(
+            !as_member(&["touch", file.to_str().unwrap()])
+                .status
+                .success()
+        );
+    }
+    // Also where rkt itself makes the directories, in a data directory that belongs to a group.
+    let other = Rkt::new();
+    std::os::unix::fs::chown(other.data(), None, Some(GROUP.parse().unwrap())).unwrap();
+    fs::set_permissions(other.data(), fs::Permissions::from_mode(0o2770)).unwrap();
+    other.fetch(&fixtures::busybox());
+    let mode = |name: &str| {
+        let path = other.data().join("cas").join(name);
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    };
+    assert_eq!((mode(""), mode("blob")), (0o3770, 0o3770));
+    assert_eq!((mode("tree"), mode("building")), (0o2750, 0o2750));
+    assert_eq!((mode("tmp"), mode("blob/sha512")), (0o2770, 0o2770));
+}
+
+fn as_member(args: &[&str]) -> std::process::Output {
+    let mut command = Command::new("setpriv");
+    command
+        .arg(format!("--reuid={MEMBER}"))
+        .arg(format!("--regid={GROUP}"));
+    command.arg("--clear-groups").args(args).output().unwrap()
 }

@@ -56,12 +56,11 @@ fn fetch() {
         output.all()
     );
     rkt.ok(&["image", "gc"]);
-    let left: Vec<_> = std::fs::read_dir(rkt.data().join("cas/tmp"))
-        .unwrap()
-        .flatten()
-        .map(|e| e.path())
-        .collect();
-    assert!(left.is_empty(), "{left:?}");
+    for name in ["cas/tmp", "cas/building"] {
+        let entries = std::fs::read_dir(rkt.data().join(name)).unwrap().flatten();
+        let left: Vec<_> = entries.map(|e| e.path()).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
     rkt.assert_clean();
 }
 

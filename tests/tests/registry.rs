@@ -148,17 +148,6 @@ echo "{\"ServerURL\":\"$host\",\"Username\":\"me\",\"Secret\":\"secret-word\"}""
     with(&rkt).expect(0);
 }
 
-/// Answers as a registry would that has one image.
-fn registry_of(image: &Published, request: &Request) -> Reply {
-    let path = request.path.as_str();
-    if path.contains("/manifests/") {
-        return Reply::ok(image.manifest.clone()).header("content-type", MANIFEST);
-    }
-    let parts = image.layers.iter().chain([&image.config]);
-    let found = parts.into_iter().find(|b| path.ends_with(&sha256(b)));
-    found.map_or(Reply::status(404), |bytes| Reply::part(bytes, request))
-}
-
 fn image() -> OciImage {
     let large: Vec<u8> = (0..600_000u32)
         .flat_map(|n| (n.wrapping_mul(n) ^ 0x5bd1_e995).to_le_bytes())
@@ -181,7 +170,7 @@ fn tokens_are_got_where_the_registry_says() {
     let realm = tokens.url("/token?a=b");
     let answer = published.clone();
     let registry = Server::start(move |request| match request.header("authorization") {
-        Some("Bearer good-token") => registry_of(&answer, request),
+        Some("Bearer good-token") => answer.answer(request),
         _ => Reply::status(401).header(
             "www-authenticate",
             &format!(r#"Bearer realm="{realm}",service="reg",scope="repository:it:pull""#),
@@ -216,7 +205,7 @@ fn a_connection_that_breaks_is_resumed() {
     let breaks = AtomicUsize::new(0);
     let answer = published.clone();
     let registry = Server::start(move |request| {
-        let reply = registry_of(&answer, request);
+        let reply = answer.answer(request);
         let large =
             request.path.contains("/blobs/") && !request.path.contains(&sha256(&answer.config));
         match large && breaks.fetch_add(1, Ordering::Relaxed) < 4 {
@@ -247,7 +236,7 @@ fn a_killed_fetch_is_resumed_by_the_next() {
             }
             return Reply::part(&held, request).cut_after(700_000);
         }
-        registry_of(&answer, request)
+        answer.answer(request)
     });
     let rkt = Rkt::new();
     let image = at(&registry);
@@ -276,7 +265,7 @@ fn redirects_take_no_credentials_along() {
     let answer = published.clone();
     let storage = Server::start(move |request| {
         assert_eq!(request.header("authorization"), None, "the secret leaked");
-        registry_of(&answer, request)
+        answer.answer(request)
     });
     let elsewhere = storage.url("");
     let answer = published.clone();
@@ -285,7 +274,7 @@ fn redirects_take_no_credentials_along() {
         Some(_) if request.path.contains("/blobs/") => {
             Reply::status(307).header("location", &format!("{elsewhere}{}", request.path))
         }
-        Some(_) => registry_of(&answer, request),
+        Some(_) => answer.answer(request),
     });
     let rkt = Rkt::new();
     let auth = rkt.local_config().join("auth.d");
@@ -313,7 +302,7 @@ fn a_list_is_searched_for_this_machine() {
     let registry = Server::start(
         move |request| match request.path.ends_with("/manifests/v1") {
             true => Reply::ok(list.to_string()).header("content-type", INDEX),
-            false => registry_of(&answer, request),
+            false => answer.answer(request),
         },
     );
     let rkt = Rkt::new();
@@ -357,14 +346,15 @@ fn bytes_that_are_not_what_they_should_be_are_refused() {
         let (image, last) = (published.clone(), last.clone());
         let registry = Server::start(move |request| match request.path.ends_with(&last) {
             true => answer(&image, request),
-            false => registry_of(&image, request),
+            false => image.answer(request),
         });
         let rkt = Rkt::new();
         fetch(&rkt, &at(&registry)).refused(&[words]);
         assert!(rkt.ok(&["image", "list", "--no-legend"]).is_empty());
         rkt.ok(&["image", "gc", "--grace-period=0s"]);
-        let trees = fs::read_dir(rkt.data().join("cas/tree")).unwrap();
-        assert_eq!(trees.count(), 0);
+        for name in ["cas/tree", "cas/building"] {
+            assert_eq!(fs::read_dir(rkt.data().join(name)).unwrap().count(), 0);
+        }
     }
     let other = image().field("Cmd", json!(["other"])).published();
     let registry = Server::start(move |request| match request.path.contains("/manifests/") {
@@ -391,12 +381,10 @@ fn a_crowd_fetches_each_layer_once() {
     let registry = Server::start(move |request| {
         let tag = |n: usize| request.path.ends_with(&format!("/manifests/v{n}"));
         if let Some(n) = (0..answers.len()).find(|n| tag(*n)) {
-            return registry_of(&answers[n], request);
+            return answers[n].answer(request);
         }
-        let mut replies = answers.iter().map(|image| registry_of(image, request));
-        replies
-            .find(|r| !format!("{r:?}").contains("status: 404"))
-            .unwrap_or(Reply::status(404))
+        let mut replies = answers.iter().map(|image| image.answer(request));
+        replies.find(|r| !r.is(404)).unwrap_or(Reply::status(404))
     });
     let rkt = Rkt::new();
     let name = |n: usize| format!("docker://{}/it:v{}", registry.authority(), n % 3);
@@ -424,7 +412,7 @@ fn killed_at_any_moment_the_store_stays_sound() {
         .map(|n| Layer::new().file(&format!("f{n}"), 0o644, vec![n; 1 << 20]))
         .collect();
     let published = script("cat /f5 | wc -c", &layers).published();
-    let registry = Server::start(move |request| registry_of(&published, request));
+    let registry = Server::start(move |request| published.answer(request));
     let image = at(&registry);
     let trial = Rkt::new();
     let start = std::time::Instant::now();
@@ -449,7 +437,7 @@ fn killed_at_any_moment_the_store_stays_sound() {
     rkt.gc();
     rkt.ok(&["image", "rm", id.text()]);
     rkt.ok(&["image", "gc", "--grace-period=0s"]);
-    for dir in ["cas/tree", "cas/blob/sha256"] {
+    for dir in ["cas/tree", "cas/building", "cas/blob/sha256"] {
         let left = fs::read_dir(rkt.data().join(dir)).unwrap();
         let names: Vec<_> = left.flatten().map(|e| e.file_name()).collect();
         let stage1 = dir == "cas/tree" && names.len() <= 1;
@@ -462,7 +450,7 @@ fn killed_at_any_moment_the_store_stays_sound() {
 fn a_disk_that_is_full_at_any_stage() {
     use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
     let published = image().published();
-    let registry = Server::start(move |request| registry_of(&published, request));
+    let registry = Server::start(move |request| published.answer(request));
     let mut good = 0;
     for size in [64, 300, 1000, 2500, 4000, 6000, 40_000] {
         let rkt = Rkt::new();
@@ -476,10 +464,10 @@ fn a_disk_that_is_full_at_any_stage() {
                 let output = output.refused(&[]);
                 let told = output.stderr.contains("o space left") || output.stderr.contains("full");
                 assert!(told, "{size}k: {}", output.stderr);
-                let trees = fs::read_dir(rkt.data().join("cas/tmp"))
-                    .into_iter()
-                    .flatten();
-                let left: u64 = trees
+                let parts = ["cas/tmp", "cas/building"].into_iter();
+                let parts = parts.flat_map(|name| fs::read_dir(rkt.data().join(name)));
+                let left: u64 = parts
+                    .flatten()
                     .flatten()
                     .filter_map(|e| e.metadata().ok())
                     .map(|m| m.len())

@@ -35,6 +35,7 @@ fn assert_empty(rkt: &Rkt) {
     assert_eq!(rkt.ok(&["image", "list", "--no-legend"]), "");
     for dir in [
         "cas/tmp",
+        "cas/building",
         "cas/tree",
         "cas/blob/sha512",
         "cas/imageManifest/sha512",
@@ -92,7 +93,10 @@ fn every_kind_of_key_and_hash_that_gpg_makes() {
         ("rsa3072", "SHA512"),
         ("ed25519", "SHA512"),
         ("ed25519", "SHA256"),
+        ("rsa2048", "SHA224"),
+        ("secp256k1", "SHA256"),
         ("nistp256", "SHA256"),
+        ("nistp256", "SHA512"),
         ("nistp384", "SHA384"),
         ("nistp521", "SHA512"),
     ];
@@ -234,6 +238,107 @@ fn expired_revoked_and_weak_are_refused_with_the_reason() {
     fs::write(format!("{image}.asc"), signature).unwrap();
     trust(&rkt, &revoked);
     refused(&rkt, &image, &["the key is revoked"]);
+}
+
+#[test]
+fn subkeys_that_may_not_sign_today_are_refused_with_the_reason() {
+    let past = "--faked-system-time=20200101T000000!";
+    let user = [
+        past,
+        "--quick-generate-key",
+        USER,
+        "ed25519",
+        "cert",
+        "never",
+    ];
+    let check = |gpg: &Gpg, image: &str, word: &str| {
+        let rkt = Rkt::new();
+        trust(&rkt, gpg);
+        refused(&rkt, image, &[word]);
+    };
+    let rkt = Rkt::new();
+    let image = probe(&rkt);
+    // Expired, though its certificate has not.
+    let gpg = Gpg::new();
+    gpg.run(&user);
+    let print = gpg.fingerprint();
+    gpg.run(&[past, "--quick-add-key", &print, "ed25519", "sign", "1y"]);
+    gpg.sign_beside(&image, &[past]);
+    check(&gpg, &image, "the key has expired");
+    // Revoked; the key that took its place signs.
+    let gpg = Gpg::new();
+    gpg.run(&user);
+    let print = gpg.fingerprint();
+    gpg.run(&[past, "--quick-add-key", &print, "ed25519", "sign", "never"]);
+    gpg.sign_beside(&image, &[]);
+    gpg.edit(&print, "key 1\nrevkey\ny\n0\n\ny\nsave\n");
+    check(&gpg, &image, "the key is revoked");
+    gpg.run(&["--quick-add-key", &print, "rsa3072", "sign", "never"]);
+    gpg.sign_beside(&image, &[]);
+    let rkt = Rkt::new();
+    trust(&rkt, &gpg);
+    rkt.strict(&["fetch", &image]).expect(0);
+}
+
+#[test]
+fn other_weak_or_foreign_kinds_say_so() {
+    let rkt = Rkt::new();
+    let image = probe(&rkt);
+    let check = |algorithm: &str, options: &[&str], word: &str| {
+        let gpg = Gpg::with_key(algorithm, USER);
+        gpg.sign_beside(&image, options);
+        let rkt = Rkt::new();
+        let file = gpg.export(&rkt.path("keys.gpg"));
+        rkt.strict(&["trust", "--root", "--skip-fingerprint-review", &file])
+            .expect(0);
+        let output = rkt.strict(&["fetch", &image]).refused(&["probe.aci"]);
+        assert!(
+            output.stderr.contains(word),
+            "{algorithm}: {}",
+            output.stderr
+        );
+        assert_empty(&rkt);
+    };
+    check("dsa2048", &[], "DSA");
+    check("ed25519", &["--digest-algo=RIPEMD160"], "too weak");
+    check(
+        "ed25519",
+        &["--digest-algo=SHA224"],
+        "SHA224 with an EdDSA key is too weak",
+    );
+    check("brainpoolP256r1", &[], "not supported");
+}
+
+#[test]
+fn one_good_signature_of_several_is_enough() {
+    let rkt = Rkt::new();
+    let image = probe(&rkt);
+    let (known, unknown) = (
+        Gpg::with_key("ed25519", USER),
+        Gpg::with_key("rsa2048", "Other <o@example.com>"),
+    );
+    trust(&rkt, &known);
+    let file = std::path::Path::new(&image);
+    let both = |gpgs: [&Gpg; 2]| {
+        let binary = |gpg: &Gpg| {
+            let out = rkt.path("one.sig");
+            gpg.run(&[
+                "--output",
+                out.to_str().unwrap(),
+                "--detach-sign",
+                file.to_str().unwrap(),
+            ]);
+            fs::read(out).unwrap()
+        };
+        let joined: Vec<u8> = gpgs.into_iter().flat_map(binary).collect();
+        fs::write(format!("{image}.asc"), joined).unwrap();
+    };
+    both([&unknown, &known]);
+    rkt.strict(&["fetch", &image]).expect(0);
+    both([&unknown, &unknown]);
+    let other = Rkt::new();
+    trust(&other, &known);
+    refused(&other, &image, &["unknown entity"]);
 }
 
 #[test]

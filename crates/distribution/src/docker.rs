@@ -22,6 +22,12 @@ pub struct Docker {
 }
 
 impl Docker {
+    /// What else a registry is called.
+    pub fn other_names(registry: &str) -> impl Iterator<Item = &'static str> + use<> {
+        let docker = registry == DEFAULT_REGISTRY;
+        ALIASES.into_iter().filter(move |_| docker)
+    }
+
     /// Reads what stands behind `docker://` or `docker:`.
     ///
     /// # Errors

@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::Auth;
-use rustix::fs::FlockOperation;
+use rustix::fs::OFlags;
 
 use crate::http::{Request, Response, headers_for, max_age};
 use crate::{Client, Error, Progress, Result};
 
 /// A server that wants to be asked again later, once the image was fetched, says this.
 const DEFERRED: u16 = 202;
+/// Bytes of the name of a version that is kept.
+const ETAG: u64 = 4096;
 
 /// Gets files from servers.
 pub struct Downloader<'a> {
@@ -259,7 +261,6 @@ struct Partial {
 
 impl Partial {
     fn open(scratch: &Path, url: &str) -> Result<Self> {
-        use std::os::unix::fs::MetadataExt;
         fs::create_dir_all(scratch).map_err(Error::io("create directory", scratch))?;
         let digest = ring::digest::digest(&ring::digest::SHA512, url.as_bytes());
         let digits: String = digest.as_ref()[..32]
@@ -267,36 +268,35 @@ impl Partial {
             .map(|b| format!("{b:02x}"))
             .collect();
         let path = scratch.join(format!("sha512-{digits}"));
-        loop {
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o660)
-                .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-                .open(&path)
-                .map_err(Error::io("open", &path))?;
-            rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))
-                .map_err(|e| Error::io("lock", &path)(e.into()))?;
-            let (held, named) = (file.metadata(), path.symlink_metadata());
-            if let (Ok(held), Ok(named)) = (held, named)
-                && (held.dev(), held.ino()) == (named.dev(), named.ino())
-            {
-                return Ok(Self { file, path });
-            }
-        }
+        let file = store::open_download(&path)?;
+        Ok(Self { file, path })
     }
 
     fn etag_path(&self) -> PathBuf {
         self.path.with_extension("etag")
     }
 
+    /// The name of the version that is kept: none if it cannot be read, or was put there by somebody
+    /// else as a link to what no server should see.
+    fn read_etag(&self) -> String {
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let mut text = String::new();
+        let read = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags.bits().cast_signed())
+            .open(self.etag_path())
+            .and_then(|file| file.take(ETAG).read_to_string(&mut text));
+        match read {
+            Ok(read) if (read as u64) < ETAG => text,
+            _ => String::new(),
+        }
+    }
+
     /// Bytes that are there, and the name of their version.
     fn state(&self) -> Result<(u64, String)> {
         let meta = self.file.metadata();
         let length = meta.map_err(Error::io("read", &self.path))?.len();
-        let etag = fs::read_to_string(self.etag_path()).unwrap_or_default();
+        let etag = self.read_etag();
         match etag.is_empty() {
             // Nobody could say that what follows belongs to it.
             true => Ok((0, etag)),

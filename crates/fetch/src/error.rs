@@ -76,6 +76,14 @@ pub enum Error {
         /// The URL.
         url: String,
     },
+    /// The environment names a proxy that is none.
+    #[error("the variable {variable} does not name a proxy: {value:?}")]
+    Proxy {
+        /// The variable, in lower case.
+        variable: &'static str,
+        /// Its value, without what may be a password.
+        value: String,
+    },
     /// Nobody knows where an image is.
     #[error("cannot discover {name:?}: {reason}")]
     Discovery {

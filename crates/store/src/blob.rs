@@ -1,6 +1,5 @@
 //! The bytes of stored images: manifests beside the blobs, and blobs on their way out.
 
-use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 
 use appc::{Hash, ImageManifest};
@@ -8,6 +7,7 @@ use appc::{Hash, ImageManifest};
 use crate::digest::{Sha512, is_image};
 use crate::extract::path::{Place, place};
 use crate::layout::Layout;
+use crate::shared;
 use crate::tar::{Archive, Kind};
 use crate::temporary::write_file;
 use crate::{Error, Limits, Result, Store};
@@ -36,7 +36,7 @@ impl Store {
             return Ok(counted.bytes);
         }
         let path = self.blob_path(id)?;
-        let mut file = File::open(&path).map_err(Error::io("open", &path))?;
+        let mut file = shared::open(&path).map_err(Error::io("open", &path))?;
         let mut hash = Sha512::new();
         let mut buffer = vec![0; 256 << 10];
         let mut total = 0;
@@ -92,7 +92,7 @@ pub(crate) fn stored_manifest(layout: &Layout, id: &Hash) -> Result<ImageManifes
 /// The manifest beside the blob, or the one in it, which is then put back beside it.
 fn manifest_bytes(layout: &Layout, id: &Hash) -> Result<Vec<u8>> {
     let path = layout.image_manifest(id);
-    match fs::read(&path) {
+    match shared::read(&path, appc::MAX_MANIFEST) {
         Ok(bytes) if !bytes.is_empty() => return Ok(bytes),
         Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io("read", &path)(e)),
         _ => {}
@@ -102,12 +102,12 @@ fn manifest_bytes(layout: &Layout, id: &Hash) -> Result<Vec<u8>> {
         return Ok(crate::oci::made_up_manifest(layout, id)?.to_json());
     }
     let blob = layout.blob(id);
-    let file = File::open(&blob).map_err(Error::io("open", &blob))?;
+    let file = shared::open(&blob).map_err(Error::io("open", &blob))?;
     let bytes = manifest_in(BufReader::with_capacity(64 << 10, file))?;
     // Only a convenience for the next one.
     let _ = layout
         .create_parent(&path)
-        .and_then(|()| write_file(&layout.temporary(), &path, &bytes));
+        .and_then(|()| write_file(layout, &path, &bytes));
     Ok(bytes)
 }
 

@@ -40,7 +40,11 @@ impl Store {
         if !self.layout().blobs().exists() {
             return Ok(report);
         }
-        report.temporaries = collect(&self.layout().temporary())?;
+        let layout = self.layout();
+        report.temporaries = collect(&layout.temporary())?;
+        if rustix::process::geteuid().is_root() {
+            report.temporaries += collect(&layout.building())?;
+        }
         self.index().reconcile()?;
         let images = self.list()?;
         let kept = self.kept(&images, options);

@@ -1,6 +1,6 @@
 //! Images of the store: finding them, listing them, removing them.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -242,7 +242,7 @@ impl Store {
             return;
         }
         let path = self.layout().image_manifest(id);
-        if let Ok(file) = File::options().write(true).open(path) {
+        if let Ok(file) = crate::shared::open_to_write(&path) {
             let _ = file.set_modified(SystemTime::now());
         }
     }

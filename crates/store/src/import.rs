@@ -10,7 +10,7 @@ use appc::{Hash, ImageManifest};
 
 use crate::blob::read_manifest;
 use crate::compress::{Compression, SNIFF};
-use crate::digest::{is_image, sha512};
+use crate::digest::{Sha512, is_image, sha512};
 use crate::extract::path::{Place, place};
 use crate::extract::{Extractor, Policy};
 use crate::image::{ImageInfo, ImageKind};
@@ -80,7 +80,7 @@ impl Store {
         let blob = NewFile::create(&temporary)?;
         let mut scan = Scan::new(limits);
         if options.render && Policy::of_this_process().owners {
-            scan.build(NewDirectory::create(&temporary)?)?;
+            scan.build(NewDirectory::create(&self.layout().building())?)?;
         }
         let passed = pass(
             &ring::digest::SHA512,
@@ -138,9 +138,9 @@ impl Store {
             tree_size: scanned.tree.as_ref().map_or(0, |tree| tree.measured.size),
         };
         let publish = || {
-            write_file(&layout.temporary(), &manifest_path, &scanned.bytes)?;
+            write_file(layout, &manifest_path, &scanned.bytes)?;
             self.index().insert(&row)?;
-            blob.publish(&blob_path)
+            blob.publish(layout, &blob_path)
         };
         if let Err(error) = publish() {
             if !self.contains(&id) {
@@ -181,6 +181,37 @@ pub fn check_image(mut source: impl Read + Send, limits: &Limits) -> Result<Imag
         |pieces| Scan::new(limits).run(pieces),
     )?;
     Ok(passed.value.manifest)
+}
+
+/// The ID that an image would have in the store: the digest of its archive, decompressed.
+///
+/// # Errors
+/// It is no archive, or larger than the limits allow.
+pub fn image_id(mut source: impl Read + Send, limits: &Limits) -> Result<Hash> {
+    let head = read_head(&mut source)?;
+    let format = recognize(&head)?;
+    let count = AtomicU64::new(0);
+    let counted = Counted {
+        inner: io::Cursor::new(head).chain(source),
+        count: &count,
+    };
+    let fault = |e: io::Error| read_fault(format, e);
+    let mut plain = format.decoder(counted).map_err(fault)?;
+    let mut hash = Sha512::new();
+    let mut buffer = vec![0; 256 << 10];
+    let mut size = 0;
+    loop {
+        match plain.read(&mut buffer) {
+            Ok(0) => return Ok(Hash::from_sha512(&hash.finish())),
+            Ok(read) => {
+                hash.update(&buffer[..read]);
+                size += read as u64;
+                welcome(size, count.load(Ordering::Relaxed), limits)?;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(fault(e)),
+        }
+    }
 }
 
 /// What a pass over the archive found.

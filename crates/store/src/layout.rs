@@ -1,16 +1,20 @@
 //! Where things are in the data directory (on-disk format: `cas/…`).
 
+use std::ffi::OsStr;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use appc::Hash;
 use oci::Digest;
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
 use crate::{Error, Result};
 
 const SETGID: u32 = 0o2000;
+const STICKY: u32 = 0o1000;
 /// Digits of an image ID in the store.
 pub(crate) const DIGITS: usize = 64;
 
@@ -80,6 +84,15 @@ impl Layout {
         self.cas.join("tmp")
     }
 
+    /// Where trees are written and taken apart: as root where nobody else can write, since whoever
+    /// may rename what lies beside his own files could put another tree in the place of this one.
+    pub(crate) fn building(&self) -> PathBuf {
+        match rustix::process::geteuid().is_root() {
+            true => self.cas.join("building"),
+            false => self.temporary(),
+        }
+    }
+
     pub(crate) fn database(&self) -> PathBuf {
         self.cas.join("db/index.sqlite")
     }
@@ -97,56 +110,90 @@ impl Layout {
 
     /// Creates what a writer needs. Cheap when it is there already.
     pub(crate) fn create(&self) -> Result<()> {
-        if self.database_lock().exists() && self.oci_blobs().exists() {
+        if [self.database_lock(), self.oci_blobs(), self.building()]
+            .iter()
+            .all(|path| path.exists())
+        {
             return Ok(());
         }
-        self.create_directory(&self.data)?;
-        for folder in [
-            "",
-            "tmp",
-            "blob",
-            "blob/sha512",
-            "blob/sha256",
-            "imageManifest",
-            "imageManifest/sha512",
-            "imagelocks",
-            "tree",
-            "treestorelocks",
-            "db",
-        ] {
-            self.create_directory(&self.cas.join(folder))?;
+        if !self.data.exists() {
+            fs::create_dir_all(&self.data).map_err(Error::io("create directory", &self.data))?;
+            set_directory_mode(&self.data, 0o750)?;
+        }
+        for (folder, access) in FOLDERS {
+            // Members of the group get along without trees.
+            if access != Access::Root || rustix::process::geteuid().is_root() {
+                create_directory(&self.cas.join(folder), access)?;
+            }
         }
         let lock = self.database_lock();
         create_file(&lock)
     }
 
-    /// Creates a directory of the store, whatever the umask: closed to others, and open to the
-    /// group if the directory above belongs to one (set-group-ID, as the original set it up).
-    pub(crate) fn create_directory(&self, path: &Path) -> Result<()> {
-        match fs::create_dir(path) {
-            Ok(()) => {
-                let mode = if shared(path.parent()) {
-                    SETGID | 0o770
-                } else {
-                    0o750
-                };
-                set_mode(path, mode)
-            }
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
-            Err(e) if e.kind() == ErrorKind::NotFound && !path.starts_with(&self.cas) => {
-                fs::create_dir_all(path).map_err(Error::io("create directory", path))?;
-                set_mode(path, 0o750)
-            }
-            Err(e) => Err(Error::io("create directory", path)(e)),
-        }
-    }
-
     /// Creates the directory that `path` is going to be in.
     pub(crate) fn create_parent(&self, path: &Path) -> Result<()> {
         match path.parent() {
-            Some(parent) if !parent.exists() => self.create_directory(parent),
+            Some(parent) if !parent.exists() => create_directory(parent, Access::Group),
             _ => Ok(()),
         }
+    }
+
+    /// Opens the directory that something gets its name in, and says the name. No link between it
+    /// and the store's own directory is followed, so that nothing is written outside the store.
+    pub(crate) fn open_parent<'p>(&self, path: &'p Path) -> io::Result<(OwnedFd, &'p OsStr)> {
+        let below = path.parent().and_then(|p| p.strip_prefix(&self.cas).ok());
+        let (Some(below), Some(name)) = (below, path.file_name()) else {
+            return Err(io::Error::from(ErrorKind::InvalidInput));
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let top = rustix::fs::open(&self.cas, flags, Mode::empty())?;
+        let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let parent = openat2(&top, below, flags, Mode::empty(), how)?;
+        Ok((parent, name))
+    }
+}
+
+/// Who may write in a directory of a store that a group shares. A store is shared if the directory
+/// above it hands its group on (set-group-ID, as the original set it up).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// Members add, and change only what is their own: root's directories stay where they are.
+    Sticky,
+    /// Members add, rename and remove.
+    Group,
+    /// Root alone.
+    Root,
+}
+
+const FOLDERS: [(&str, Access); 12] = [
+    ("", Access::Sticky),
+    ("tmp", Access::Group),
+    ("blob", Access::Sticky),
+    ("blob/sha512", Access::Group),
+    ("blob/sha256", Access::Group),
+    ("imageManifest", Access::Sticky),
+    ("imageManifest/sha512", Access::Group),
+    ("imagelocks", Access::Group),
+    ("tree", Access::Root),
+    ("treestorelocks", Access::Root),
+    ("building", Access::Root),
+    ("db", Access::Group),
+];
+
+/// Creates a directory of the store, whatever the umask: closed to others.
+fn create_directory(path: &Path, access: Access) -> Result<()> {
+    match fs::create_dir(path) {
+        Ok(()) => set_directory_mode(
+            path,
+            match (shared(path.parent()), access) {
+                (true, Access::Sticky) => SETGID | STICKY | 0o770,
+                (true, Access::Group) => SETGID | 0o770,
+                (true, Access::Root) => SETGID | 0o750,
+                (false, _) => 0o750,
+            },
+        ),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(Error::io("create directory", path)(e)),
     }
 }
 
@@ -169,13 +216,22 @@ pub(crate) fn create_file(path: &Path) -> Result<()> {
         .create_new(true)
         .open(path);
     match new {
-        Ok(_) => set_mode(path, file_mode(path.parent())),
+        Ok(file) => file
+            .set_permissions(fs::Permissions::from_mode(file_mode(path.parent())))
+            .map_err(Error::io("set the mode of", path)),
         Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(e) => Err(Error::io("create", path)(e)),
     }
 }
 
-fn set_mode(path: &Path, mode: u32) -> Result<()> {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
-        .map_err(Error::io("set the mode of", path))
+/// Sets the mode of a directory that was just made; not of what a link in its place leads to.
+fn set_directory_mode(path: &Path, mode: u32) -> Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let set = || {
+        let directory = rustix::fs::open(path, flags, Mode::empty())?;
+        // Its owner may have closed it to himself by his umask, so that only a path opens it.
+        let own = format!("/proc/self/fd/{}", directory.as_raw_fd());
+        fs::set_permissions(own, fs::Permissions::from_mode(mode))
+    };
+    set().map_err(Error::io("set the mode of", path))
 }

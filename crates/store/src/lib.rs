@@ -6,6 +6,7 @@
 //! cas/imageManifest/sha512/XX/<id>  its manifest; the file's time is the image's last use
 //! cas/db/index.sqlite                   SQLite: names, times, sizes, addresses; can be lost
 //! cas/tree/<tree ID>/               rendered images
+//! cas/building/                     trees that are being written or removed; root's alone
 //! cas/imagelocks, cas/treestorelocks, cas/db/lock, cas/lock, cas/tmp
 //! ```
 //!
@@ -36,6 +37,7 @@ mod lock;
 mod oci;
 mod pipeline;
 mod remove;
+mod shared;
 mod shift;
 mod tar;
 mod temporary;
@@ -51,10 +53,11 @@ pub use digest::{sha256_bytes as sha256, sha256_of};
 pub use error::{Error, Result};
 pub use gc::{GcOptions, GcReport};
 pub use image::{ImageInfo, ImageKind};
-pub use import::{ImportOptions, Refusal, check_image};
+pub use import::{ImportOptions, Refusal, check_image, image_id};
 pub use index::Remote;
 pub use limits::Limits;
 pub use oci::{BlobSource, Opened, Puller, check_layer, write_aci};
+pub use shared::open_download;
 pub use shift::shift_owners;
 pub use tar::{Member, list as list_archive};
 pub use tree::{Tree, Verified, overlay_supported};

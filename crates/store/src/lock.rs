@@ -30,7 +30,7 @@ impl Lock {
 
     fn wait(path: &Path, operation: FlockOperation) -> Result<Self> {
         loop {
-            let file = match File::open(path) {
+            let file = match open_for_lock(path) {
                 Ok(file) => file,
                 Err(e) if e.kind() == ErrorKind::NotFound => {
                     create_file(path)?;
@@ -51,7 +51,7 @@ impl Lock {
     /// Takes it if nobody else has it; `None` if somebody has.
     pub(crate) fn try_now(path: &Path) -> Result<Option<Self>> {
         create_file(path)?;
-        let file = File::open(path).map_err(Error::io("open", path))?;
+        let file = open_for_lock(path).map_err(Error::io("open", path))?;
         let locked = try_exclusive(&file).map_err(Error::io("lock", path))?;
         Ok((locked && is_at(&file, path)).then(|| Lock {
             _file: file,

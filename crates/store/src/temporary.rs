@@ -1,18 +1,20 @@
 //! Files and directories that do not exist until they are finished.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, linkat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
-use crate::layout::file_mode;
+use crate::layout::{Layout, file_mode};
 use crate::lock::{is_at, open_for_lock, try_exclusive};
 use crate::remove::remove_tree;
+use crate::shared;
 use crate::{Error, Result};
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
@@ -77,29 +79,30 @@ impl NewFile {
 
     /// Gives the finished file its name, with the store's mode. A file of the same size that is
     /// already there is left alone: names are digests, so it is the same.
-    pub(crate) fn publish(mut self, path: &Path) -> Result<()> {
+    pub(crate) fn publish(mut self, layout: &Layout, path: &Path) -> Result<()> {
         let fail = Error::io("create", path);
         let mode = file_mode(path.parent());
         let done = self
             .file
             .set_permissions(fs::Permissions::from_mode(mode))
-            .and_then(|()| self.link(path));
+            .and_then(|()| layout.open_parent(path))
+            .and_then(|(parent, name)| self.link(&parent, name));
         done.map_err(fail)
     }
 
-    fn link(&mut self, path: &Path) -> io::Result<()> {
+    fn link(&mut self, parent: &OwnedFd, place: &OsStr) -> io::Result<()> {
         let size = self.file.metadata()?.len();
-        match path.symlink_metadata() {
-            Ok(there) if there.is_file() && there.len() == size => return Ok(()),
+        match statat(parent, place, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(there) if is_file_of(&there, size) => return Ok(()),
             // Cut short by a power failure, or not ours: make room.
-            Ok(_) => fs::remove_file(path)?,
+            Ok(_) => unlinkat(parent, place, AtFlags::empty())?,
             Err(_) => {}
         }
         let linked = match &self.name {
-            Some(name) => rustix::fs::renameat(CWD, name, CWD, path),
+            Some(name) => renameat(CWD, name, parent, place),
             None => {
                 let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-                linkat(CWD, own.as_str(), CWD, path, AtFlags::SYMLINK_FOLLOW)
+                linkat(CWD, own.as_str(), parent, place, AtFlags::SYMLINK_FOLLOW)
             }
         };
         match linked {
@@ -121,21 +124,26 @@ impl Drop for NewFile {
     }
 }
 
+fn is_file_of(stat: &Stat, size: u64) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+        && stat.st_size.cast_unsigned() == size
+}
+
 /// Writes a small file whole: the old one or the new one is there, never half of one.
-pub(crate) fn write_file(temporary: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
-    let new = NewFile::create(temporary)?;
+pub(crate) fn write_file(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<()> {
+    let new = NewFile::create(&layout.temporary())?;
     new.file()
         .write_all(bytes)
         .map_err(Error::io("write", path))?;
-    new.publish(path)
+    new.publish(layout, path)
 }
 
 /// The same for a file whose name does not say what is in it.
-pub(crate) fn replace_file(temporary: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
-    if fs::read(path).is_ok_and(|there| there == bytes) {
+pub(crate) fn replace_file(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<()> {
+    if shared::read(path, bytes.len()).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
-    let new = NewFile::named(temporary)?;
+    let new = NewFile::named(&layout.temporary())?;
     new.file()
         .write_all(bytes)
         .map_err(Error::io("write", path))?;
@@ -149,7 +157,13 @@ pub(crate) fn replace_file(temporary: &Path, path: &Path, bytes: &[u8]) -> Resul
         )));
     };
     // What is dropped then has no name any more.
-    fs::rename(name, path).map_err(Error::io("create", path))
+    rename_into(layout, name, path).map_err(Error::io("create", path))
+}
+
+/// Gives a file of the temporary directory its place in the store.
+pub(crate) fn rename_into(layout: &Layout, from: &Path, path: &Path) -> io::Result<()> {
+    let (parent, place) = layout.open_parent(path)?;
+    Ok(renameat(CWD, from, &parent, place)?)
 }
 
 /// A directory being filled, locked for as long as its writer lives, and removed with all it
@@ -229,8 +243,15 @@ pub(crate) fn collect(directory: &Path) -> Result<usize> {
     for entry in entries {
         let entry = entry.map_err(Error::io("read", directory))?;
         let path = entry.path();
-        let Ok(file) = open_for_lock(&path) else {
-            continue;
+        let file = match open_for_lock(&path) {
+            Ok(file) => file,
+            // A link is nobody's work.
+            Err(e) if e.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+                fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+                removed += 1;
+                continue;
+            }
+            Err(_) => continue,
         };
         if !try_exclusive(&file).map_err(Error::io("lock", &path))? || !is_at(&file, &path) {
             continue;

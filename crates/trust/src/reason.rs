@@ -28,6 +28,9 @@ pub enum Reason {
     /// The hash or the key can be forged.
     #[error("{0} is too weak")]
     Weak(String),
+    /// The key is of a kind that rkt cannot check.
+    #[error("{0} is not supported")]
+    Unsupported(String),
     /// Another kind of signature than files have.
     #[error("it is not a signature of a binary file, but {0}")]
     Kind(String),

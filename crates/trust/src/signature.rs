@@ -172,7 +172,12 @@ fn verify_one(signature: &Signature, mut hasher: Hasher, keys: &[Key], now: u32)
     }
     let verifies = |c: &&Component<'_>| c.verify(config.hash_alg, &digest, raw);
     let maker = makers.iter().find(verifies);
-    let maker = maker.ok_or_else(|| failed(Reason::OtherContent))?;
+    let maker = maker.ok_or_else(|| {
+        let mut uncheckable = makers
+            .iter()
+            .filter_map(|c| c.checkable(config.hash_alg).err());
+        failed(uncheckable.next().unwrap_or(Reason::OtherContent))
+    })?;
     timely(signature, *maker, now)
         .and_then(|()| maker.check(now))
         .map_err(|reason| refusal(maker.fingerprint(), reason))?;

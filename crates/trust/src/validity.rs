@@ -59,6 +59,25 @@ impl<'a> Component<'a> {
         .is_ok()
     }
 
+    /// Whether signatures of this key with this hash can be checked at all.
+    pub(crate) fn checkable(self, hash: HashAlgorithm) -> Result<(), Reason> {
+        match self.details().public_params() {
+            PublicParams::ECDSA(key) if !key.is_supported() => {
+                let curve = key.curve().name().to_owned();
+                Err(Reason::Unsupported(format!(
+                    "an ECDSA key on the curve {curve}"
+                )))
+            }
+            // RFC 9580, section 5.2.3.3: at least as long as those of SHA-256.
+            PublicParams::EdDSALegacy(_) | PublicParams::Ed25519(_) | PublicParams::Ed448(_)
+                if hash == HashAlgorithm::Sha224 =>
+            {
+                Err(Reason::Weak(format!("the hash {hash} with an EdDSA key")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether it may sign at this time, in seconds of Unix.
     pub(crate) fn check(self, now: u32) -> Result<(), Reason> {
         self.certificate().check_primary(now)?;
@@ -169,8 +188,11 @@ fn acceptable(by: &Signature) -> bool {
 
 /// Hashes that signatures of files may use.
 pub(crate) fn secure(hash: HashAlgorithm) -> bool {
-    use HashAlgorithm::{Sha3_256, Sha3_512, Sha256, Sha384, Sha512};
-    matches!(hash, Sha256 | Sha384 | Sha512 | Sha3_256 | Sha3_512)
+    use HashAlgorithm::{Sha3_256, Sha3_512, Sha224, Sha256, Sha384, Sha512};
+    matches!(
+        hash,
+        Sha224 | Sha256 | Sha384 | Sha512 | Sha3_256 | Sha3_512
+    )
 }
 
 fn strong(params: &PublicParams) -> Result<(), Reason> {

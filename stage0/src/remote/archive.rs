@@ -66,6 +66,7 @@ impl Images {
         if let Some(known) = &known
             && known.is_fresh()
         {
+            self.must_fit(&known.image, wanted)?;
             return Ok(known.image.clone());
         }
         output::note(&format!("fetching image from {}", place.image));
@@ -77,6 +78,7 @@ impl Images {
         let mut remote = match downloader.large(&place.image, etag).doing(problem)? {
             None => {
                 let mut remote = known.ok_or_else(|| Failure::new(problem))?;
+                self.must_fit(&remote.image, wanted)?;
                 remote.download_time = SystemTime::now();
                 remote
             }
@@ -118,6 +120,22 @@ impl Images {
             .set_remote(&remote)
             .doing("cannot note where the image came from")?;
         Ok(remote.image)
+    }
+}
+
+impl Images {
+    /// Checks an image of the store that is at the place where another one may have been asked for.
+    fn must_fit(&self, id: &ImageId, wanted: &Wanted<'_>) -> Result<(), Failure> {
+        let problem = || format!("image {id} cannot be used");
+        let manifest = self.store.manifest(id).doing_with(problem)?;
+        if let Some(other) = wanted.id.as_ref().filter(|wanted| !wanted.same_as(id)) {
+            return Err(Failure::new(format!(
+                "the image is {id}, not {other} as asked for"
+            )));
+        }
+        wanted
+            .fits(&manifest)
+            .map_err(|reason| Failure::new(format!("{}: {reason}", problem())))
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use config::{Credentials, Login};
+use distribution::Docker;
 use fetch::{Client, Downloader, Insecure};
 
 use crate::context::Context;
@@ -88,7 +89,9 @@ impl<'a> Net<'a> {
 
     /// Who the user is to a registry: rkt's configuration first, then Docker's.
     pub(crate) fn login(&self, registry: &str) -> fetch::Result<Option<Login>> {
-        match self.credentials()?.registries.get(registry) {
+        let known = &self.credentials()?.registries;
+        let other = || Docker::other_names(registry).find_map(|name| known.get(name));
+        match known.get(registry).or_else(other) {
             Some(basic) => Ok(Some(Login::Basic(basic.clone()))),
             None => Ok(Login::from_docker(registry)?),
         }

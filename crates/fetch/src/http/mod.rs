@@ -3,13 +3,15 @@
 
 mod auth;
 mod headers;
+mod patience;
+mod proxy;
 mod resolve;
 mod tls;
 mod url;
 
 use std::io::Read;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ureq::Agent;
 use ureq::http::{self, StatusCode};
@@ -18,18 +20,16 @@ use crate::{Error, Result};
 
 pub(crate) use auth::{Headers, headers as headers_for};
 pub(crate) use headers::{Challenge, max_age};
+pub(crate) use patience::Patience;
 pub(crate) use url::{authority, is_https, join};
+
+use patience::Steady;
+use proxy::Proxy;
 
 /// Redirects in a row.
 const REDIRECTS: usize = 10;
 /// Connecting, with the handshake of TLS.
 const CONNECT: Duration = Duration::from_secs(30);
-/// Without a single byte for so long, a server counts as gone.
-const SILENCE: Duration = Duration::from_secs(60);
-/// Over this time a server must send [`LEAST`] bytes.
-const WINDOW: Duration = Duration::from_secs(60);
-/// A server that sends less is not worth waiting for.
-const LEAST: u64 = 16 << 10;
 
 /// What the user allows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,9 +43,19 @@ pub struct Insecure {
 /// A client, with its open connections.
 #[derive(Debug, Clone)]
 pub struct Client {
-    plain: OnceLock<Agent>,
-    secure: OnceLock<Agent>,
+    plain: Agents,
+    secure: Agents,
     insecure: Insecure,
+    patience: Patience,
+}
+
+/// What asks the servers of one scheme, made when it is needed: reading the machine's certificates
+/// takes longer than a request to a near registry.
+#[derive(Debug, Clone, Default)]
+struct Agents {
+    proxy: OnceLock<Proxy>,
+    direct: OnceLock<Agent>,
+    proxied: OnceLock<Agent>,
 }
 
 /// One question.
@@ -72,27 +82,36 @@ pub(crate) struct Response {
 impl Client {
     /// A client that allows so much.
     pub fn new(insecure: Insecure) -> Self {
+        Self::with_patience(insecure, Patience::default())
+    }
+
+    pub(crate) fn with_patience(insecure: Insecure, patience: Patience) -> Self {
         Self {
-            plain: OnceLock::new(),
-            secure: OnceLock::new(),
+            plain: Agents::default(),
+            secure: Agents::default(),
             insecure,
+            patience,
         }
     }
 
-    /// The agent for a scheme, made when it is needed: reading the machine's certificates takes
-    /// longer than a request to a near registry.
-    fn agent(&self, secure: bool) -> &Agent {
-        let all = ["all_proxy", "ALL_PROXY"];
-        match secure {
-            true => self.secure.get_or_init(|| {
-                let proxy = proxy_of(&[&["https_proxy", "HTTPS_PROXY"][..], &all].concat());
-                agent(proxy, tls::config(self.insecure.tls))
-            }),
-            false => self.plain.get_or_init(|| {
-                let proxy = proxy_of(&[&["http_proxy", "HTTP_PROXY"][..], &all].concat());
-                agent(proxy, tls::config(true))
-            }),
-        }
+    /// The agent for a URL.
+    fn agent(&self, url: &str) -> Result<&Agent> {
+        let secure = is_https(url);
+        let agents = if secure { &self.secure } else { &self.plain };
+        let proxy = match agents.proxy.get() {
+            Some(proxy) => proxy,
+            None => {
+                let named = Proxy::of_environment(secure)?;
+                agents.proxy.get_or_init(|| named)
+            }
+        };
+        let proxied = proxy.is_for(url);
+        let (place, proxy) = match proxied {
+            true => (&agents.proxied, proxy.proxy()),
+            false => (&agents.direct, None),
+        };
+        let unchecked = !secure || self.insecure.tls;
+        Ok(place.get_or_init(|| agent(proxy, tls::config(unchecked), self.patience)))
     }
 
     /// What it allows.
@@ -136,15 +155,12 @@ impl Client {
     }
 
     fn once(&self, url: &str, request: &Request, known: bool, own: Headers) -> Result<Response> {
-        let agent = match is_https(url) {
-            true => self.agent(true),
-            false if self.insecure.http => self.agent(false),
-            false => {
-                return Err(Error::PlainHttp {
-                    url: url.to_owned(),
-                });
-            }
-        };
+        if !is_https(url) && !self.insecure.http {
+            return Err(Error::PlainHttp {
+                url: url.to_owned(),
+            });
+        }
+        let agent = self.agent(url)?;
         let bad = |e: http::Error| Error::Http {
             url: url.to_owned(),
             reason: e.to_string(),
@@ -171,12 +187,12 @@ impl Client {
             url: url.to_owned(),
             status: parts.status.as_u16(),
             headers: parts.headers,
-            body: Box::new(Steady::new(body.into_reader())),
+            body: Box::new(Steady::new(body.into_reader(), self.patience)),
         })
     }
 }
 
-fn agent(proxy: Option<ureq::Proxy>, tls: ureq::tls::TlsConfig) -> Agent {
+fn agent(proxy: Option<ureq::Proxy>, tls: ureq::tls::TlsConfig, patience: Patience) -> Agent {
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -186,36 +202,15 @@ fn agent(proxy: Option<ureq::Proxy>, tls: ureq::tls::TlsConfig) -> Agent {
         .proxy(proxy)
         .tls_config(tls)
         .timeout_connect(Some(CONNECT))
-        .timeout_recv_response(Some(SILENCE))
-        .timeout_per_read(Some(SILENCE))
-        .timeout_per_write(Some(SILENCE))
+        .timeout_recv_response(Some(patience.silence))
+        .timeout_per_read(Some(patience.silence))
+        .timeout_per_write(Some(patience.silence))
         .max_response_header_size(64 << 10)
         .input_buffer_size(256 << 10)
         .max_idle_connections_per_host(8)
         .build();
     let connector = ureq::unversioned::transport::DefaultConnector::default();
     Agent::with_parts(config, connector, resolve::Names)
-}
-
-/// The proxy that the environment names first.
-fn proxy_of(names: &[&str]) -> Option<ureq::Proxy> {
-    let mut values = names.iter().filter_map(|name| std::env::var(name).ok());
-    let value = values.find(|value| !value.is_empty())?;
-    let parsed = ureq::Proxy::new(&value).ok()?;
-    let mut builder = ureq::Proxy::builder(parsed.protocol())
-        .host(parsed.host())
-        .port(parsed.port());
-    if let (Some(user), password) = (parsed.username(), parsed.password()) {
-        builder = builder
-            .username(user)
-            .password(password.unwrap_or_default());
-    }
-    let exceptions = ["no_proxy", "NO_PROXY"];
-    let exceptions = exceptions.iter().find_map(|name| std::env::var(name).ok());
-    for exception in exceptions.iter().flat_map(|list| list.split(',')) {
-        builder = builder.no_proxy(exception.trim());
-    }
-    builder.build().ok()
 }
 
 impl Response {
@@ -278,45 +273,5 @@ impl Response {
             301 | 302 | 303 | 307 | 308 => self.header("location").map(str::to_owned),
             _ => None,
         }
-    }
-}
-
-/// A body that must not dwindle.
-struct Steady<R> {
-    inner: R,
-    since: Instant,
-    bytes: u64,
-}
-
-impl<R> Steady<R> {
-    fn new(inner: R) -> Self {
-        Self {
-            inner,
-            since: Instant::now(),
-            bytes: 0,
-        }
-    }
-}
-
-impl<R: Read> Read for Steady<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let asked = Instant::now();
-        // Time in which nobody asked for bytes is not the server's.
-        if self.bytes == 0 {
-            self.since = asked;
-        }
-        let read = self.inner.read(buffer)?;
-        self.bytes += read as u64;
-        if self.since.elapsed() > WINDOW {
-            // A reader that was busy with other things came late, not the server.
-            let slow = self.bytes < LEAST && asked.elapsed() > Duration::from_millis(1);
-            if slow && read > 0 {
-                let kind = std::io::ErrorKind::TimedOut;
-                return Err(std::io::Error::new(kind, "the server sends too slowly"));
-            }
-            self.since = Instant::now();
-            self.bytes = 0;
-        }
-        Ok(read)
     }
 }

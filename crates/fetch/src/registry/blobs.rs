@@ -9,8 +9,10 @@ use store::Opened;
 use super::session::Session;
 use crate::Result;
 
-/// Attempts in a row that bring nothing.
+/// Attempts that bring nothing worth speaking of.
 const ATTEMPTS: u32 = 3;
+/// Bytes that are: a server that sends less before it breaks off again would do so forever.
+const WORTH: u64 = 64 << 10;
 
 /// Opens a blob at an offset, or from its beginning where the registry cannot skip.
 pub(super) fn open<'a>(session: &'a Session<'a>, blob: &Digest, offset: u64) -> Result<Opened<'a>> {
@@ -22,6 +24,7 @@ pub(super) fn open<'a>(session: &'a Session<'a>, blob: &Digest, offset: u64) -> 
         end: left.map(|left| from.saturating_add(left)),
         body,
         failures: 0,
+        failed_at: from,
     };
     Ok((Box::new(blob), from))
 }
@@ -65,6 +68,8 @@ struct Blob<'a> {
     end: Option<u64>,
     body: Box<dyn Read + Send>,
     failures: u32,
+    /// Where the last failure was.
+    failed_at: u64,
 }
 
 impl Read for Blob<'_> {
@@ -76,9 +81,6 @@ impl Read for Blob<'_> {
                 }
                 Ok(read) => {
                     self.at += read as u64;
-                    if read > 0 {
-                        self.failures = 0;
-                    }
                     return Ok(read);
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -92,11 +94,20 @@ impl Read for Blob<'_> {
 impl Blob<'_> {
     /// Asks for what is missing.
     fn again(&mut self, fault: io::Error) -> io::Result<()> {
-        if self.failures == ATTEMPTS {
+        // An empty body stands for an attempt that came to nothing.
+        if self.at - self.failed_at >= WORTH {
+            self.failures = 0;
+        }
+        self.failed_at = self.at;
+        if self.failures >= ATTEMPTS {
             return Err(broken(&self.digest, &fault));
         }
         std::thread::sleep(Duration::from_millis(200 << self.failures));
-        self.failures += 1;
+        // Whoever was waited for in vain is asked once more, not three times.
+        self.failures += match fault.kind() {
+            io::ErrorKind::TimedOut => ATTEMPTS,
+            _ => 1,
+        };
         match ask(self.session, &self.digest, self.at) {
             Ok((body, from, _)) if from == self.at => self.body = body,
             // From the beginning: what is known already is skipped.
@@ -122,4 +133,80 @@ fn broken(digest: &Digest, fault: &io::Error) -> io::Error {
         io::ErrorKind::ConnectionAborted,
         format!("the connection for {digest} broke off: {fault}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::http::Patience;
+    use crate::{Client, Insecure};
+
+    /// A registry that sends so many bytes of a large blob, one after the other, and then waits, or
+    /// closes the connection.
+    fn registry(bytes: usize, pause: Duration, wait: bool) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                std::thread::spawn(move || {
+                    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                    while lines.next().is_some_and(|l| l.is_ok_and(|l| !l.is_empty())) {}
+                    let mut stream = &stream;
+                    let head = "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
+                    let _ = stream.write_all(head.as_bytes());
+                    for _ in 0..bytes {
+                        if stream.write_all(b"x").is_err() {
+                            return;
+                        }
+                        std::thread::sleep(pause);
+                    }
+                    if wait {
+                        let _ = stream.read(&mut [0]);
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    fn fetched(registry: &str) -> io::Error {
+        let patience = Patience {
+            silence: Duration::from_millis(300),
+            window: Duration::from_millis(300),
+            least: 1000,
+        };
+        let insecure = Insecure {
+            http: true,
+            tls: false,
+        };
+        let client = Client::with_patience(insecure, patience);
+        let image = distribution::Docker::parse(&format!("{registry}/it")).unwrap();
+        let session = Session::new(&client, &image, &|_| Ok(None));
+        let digest = Digest::from_sha256(&[7; 32]);
+        let start = Instant::now();
+        let (mut body, _) = open(&session, &digest, 0).unwrap();
+        let error = io::copy(&mut body, &mut io::sink()).unwrap_err();
+        // In any case long before all of it would have come.
+        assert!(start.elapsed() < Duration::from_secs(30));
+        error
+    }
+
+    #[test]
+    fn servers_that_wear_one_out_are_given_up() {
+        for (what, registry) in [
+            ("silent", registry(10, Duration::ZERO, true)),
+            (
+                "dripping",
+                registry(1_000_000, Duration::from_millis(20), true),
+            ),
+            ("closing", registry(10, Duration::ZERO, false)),
+        ] {
+            let error = fetched(&registry);
+            assert!(error.to_string().contains("broke off"), "{what}: {error}");
+        }
+    }
 }

@@ -55,7 +55,7 @@ impl Store {
             return Err(Error::NotRoot(id.clone()));
         }
         self.layout().create()?;
-        let directory = NewDirectory::create(&self.layout().temporary())?;
+        let directory = NewDirectory::create(&self.layout().building())?;
         let root = new_root(&directory.path().join("rootfs"))?;
         match self.kind(id)? {
             ImageKind::Oci => self.write_merged(&self.parts(id)?, root)?,

@@ -1,14 +1,12 @@
 //! One layer: taken in while it arrives, and unpacked at the same time.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use oci::Digest;
-use rustix::fs::FlockOperation;
 
 use super::LayerId;
 use super::entries::{self, Which};
@@ -16,12 +14,13 @@ use crate::compress::{Compression, SNIFF};
 use crate::digest::{Sha256, sha256};
 use crate::extract::Extractor;
 use crate::import::{Counted, Refusal, read_fault, read_head, recognize, welcome};
-use crate::layout::{Layout, file_mode};
-use crate::lock::{Lock, is_at};
+use crate::layout::Layout;
+use crate::lock::Lock;
 use crate::pipeline::{Pieces, pass};
 use crate::remove::clear_tree;
+use crate::shared::open_download;
 use crate::tar::Archive;
-use crate::temporary::NewDirectory;
+use crate::temporary::{NewDirectory, rename_into};
 use crate::tree::{Building, new_root};
 use crate::{Error, Limits, Result};
 
@@ -70,14 +69,21 @@ pub(super) fn fetch(
     limits: &Limits,
 ) -> Result<()> {
     let blob = layout.oci_blob(&layer.blob);
+    let was_there = is_whole(layout, layer);
     let partial = Partial::open(layout, &layer.blob)?;
     if is_whole(layout, layer) {
-        partial.discard();
-        source.progress(&layer.blob, layer.size, layer.size);
-        if render && !is_unpacked(layout, layer) {
-            unpack(layout, layer, limits)?;
+        if !was_there {
+            // Another fetch brought it while this one waited.
+            source.progress(&layer.blob, layer.size, layer.size);
         }
-        return Ok(());
+        match render && !is_unpacked(layout, layer) {
+            false => return partial.discard(),
+            true => match unpack(layout, layer, limits) {
+                // It was changed on disk: it is got again, and takes the place of what is there.
+                Err(Error::ChangedBlob { .. }) => {}
+                other => return partial.discard().and(other),
+            },
+        }
     }
     let build = render && !is_unpacked(layout, layer);
     let resumed = partial.length()? > 0;
@@ -90,19 +96,17 @@ pub(super) fn fetch(
     match outcome {
         Ok(unpacked) => {
             layout.create_parent(&blob)?;
-            partial.publish(&blob)?;
+            partial.publish(layout, &blob)?;
             unpacked.map_or(Ok(()), |u| u.publish(layout, layer))
         }
         // Whatever arrived before the source failed is worth keeping.
         Err(error) if error.is_source() => Err(error),
-        Err(error) => {
-            partial.discard();
-            Err(error)
-        }
+        Err(error) => partial.discard().and(Err(error)),
     }
 }
 
-fn is_whole(layout: &Layout, layer: &LayerId) -> bool {
+/// Whether a layer's blob is there, by its size.
+pub(super) fn is_whole(layout: &Layout, layer: &LayerId) -> bool {
     let blob = layout.oci_blob(&layer.blob).symlink_metadata();
     blob.is_ok_and(|m| m.is_file() && m.len() == layer.size)
 }
@@ -126,7 +130,7 @@ pub(super) fn unpack(layout: &Layout, layer: &LayerId, limits: &Limits) -> Resul
 /// Opens the blob of a layer that is there.
 pub(super) fn open_blob(layout: &Layout, layer: &LayerId) -> Result<Incoming<'static>> {
     let path = layout.oci_blob(&layer.blob);
-    match File::open(&path) {
+    match crate::shared::open(&path) {
         Ok(file) => Ok(Incoming {
             source: Box::new(file),
             copy: None,
@@ -194,7 +198,7 @@ fn read(
 ) -> Result<Option<Unpacked>> {
     let directory = match build {
         true => {
-            let directory = NewDirectory::create(&layout.temporary())?;
+            let directory = NewDirectory::create(&layout.building())?;
             let root = new_root(&directory.path().join("rootfs"))?;
             Some((directory, root))
         }
@@ -427,30 +431,11 @@ struct Partial {
 impl Partial {
     fn open(layout: &Layout, blob: &Digest) -> Result<Self> {
         let path = layout.temporary().join(blob.file_name());
-        loop {
-            let nofollow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .custom_flags(nofollow)
-                .open(&path)
-                .map_err(Error::io("open", &path))?;
-            rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))
-                .map_err(Error::io("lock", &path))?;
-            if is_at(&file, &path) {
-                // Whoever shares the store may go on with it; it is not ours if another made it.
-                let mode = fs::Permissions::from_mode(file_mode(path.parent()));
-                let _ = file.set_permissions(mode);
-                return Ok(Partial {
-                    file,
-                    path,
-                    fault: std::sync::Mutex::new(None),
-                });
-            }
-        }
+        Ok(Partial {
+            file: open_download(&path)?,
+            path,
+            fault: std::sync::Mutex::new(None),
+        })
     }
 
     fn length(&self) -> Result<u64> {
@@ -485,13 +470,16 @@ impl Partial {
     }
 
     /// Gives the whole blob its name.
-    fn publish(self, blob: &std::path::Path) -> Result<()> {
+    fn publish(self, layout: &Layout, blob: &Path) -> Result<()> {
         (&self.file).flush().map_err(self.fault("write"))?;
-        fs::rename(&self.path, blob).map_err(Error::io("create", blob))
+        rename_into(layout, &self.path, blob).map_err(Error::io("create", blob))
     }
 
     /// Removes it, while it is still locked.
-    fn discard(self) {
-        let _ = fs::remove_file(&self.path);
+    fn discard(self) -> Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("remove", &self.path)(e)),
+            _ => Ok(()),
+        }
     }
 }

@@ -1,8 +1,6 @@
 //! All layers of an image written into one directory: for what is rendered outside the tree
 //! store, and for images whose layers mean nothing by themselves.
 
-use std::fs::File;
-
 use rustix::fd::OwnedFd;
 
 use super::entries::{self, Which};
@@ -49,7 +47,7 @@ impl Store {
     pub(crate) fn check_parts(&self, parts: &Parts) -> Result<()> {
         for part in parts.manifest.blobs() {
             let path = self.layout().oci_blob(&part.digest);
-            let mut file = match File::open(&path) {
+            let mut file = match crate::shared::open(&path) {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                     return Err(Error::MissingBlob(part.digest.clone()));
                 }

@@ -29,6 +29,7 @@ use oci::{Config, Digest, Manifest, Origin};
 
 use crate::digest::Sha256;
 use crate::layout::Layout;
+use crate::shared;
 use crate::{Error, ImageKind, Result, Store};
 
 pub(crate) use entries::write_plain;
@@ -77,7 +78,7 @@ impl LayerId {
 pub(crate) fn kind(layout: &Layout, id: &Hash) -> Result<ImageKind> {
     let path = layout.blob(id);
     let mut first = [0];
-    let read = File::open(&path).and_then(|mut file| file.read(&mut first));
+    let read = shared::open(&path).and_then(|mut file| file.read(&mut first));
     match read {
         Ok(1) if first[0] == b'{' => Ok(ImageKind::Oci),
         Ok(_) => Ok(ImageKind::Aci),
@@ -89,7 +90,7 @@ pub(crate) fn kind(layout: &Layout, id: &Hash) -> Result<ImageKind> {
 pub(crate) fn small_blob(layout: &Layout, digest: &Digest, limit: usize) -> Result<Vec<u8>> {
     let path = layout.oci_blob(digest);
     let mut bytes = Vec::new();
-    match File::open(&path).and_then(|f| f.take(limit as u64 + 1).read_to_end(&mut bytes)) {
+    match shared::open(&path).and_then(|f| f.take(limit as u64 + 1).read_to_end(&mut bytes)) {
         Err(e) if e.kind() == ErrorKind::NotFound => {
             return Err(Error::MissingBlob(digest.clone()));
         }
@@ -138,7 +139,7 @@ impl Store {
     /// Opens a part of an OCI image as it is on disk.
     pub fn open_oci_blob(&self, digest: &Digest) -> Result<File> {
         let path = self.layout().oci_blob(digest);
-        File::open(&path).map_err(Error::io("open", &path))
+        shared::open(&path).map_err(Error::io("open", &path))
     }
 
     pub(crate) fn parts(&self, id: &Hash) -> Result<Parts> {
@@ -152,7 +153,7 @@ impl Store {
 fn manifest_bytes(layout: &Layout, id: &Hash) -> Result<Vec<u8>> {
     let path = layout.blob(id);
     let mut bytes = Vec::new();
-    File::open(&path)
+    shared::open(&path)
         .and_then(|file| {
             file.take(oci::MAX_MANIFEST as u64 + 1)
                 .read_to_end(&mut bytes)

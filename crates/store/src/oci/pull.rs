@@ -75,7 +75,7 @@ impl Puller<'_> {
         let layout = self.store.layout();
         let path = layout.oci_blob(digest);
         layout.create_parent(&path)?;
-        write_file(&layout.temporary(), &path, bytes)
+        write_file(layout, &path, bytes)
     }
 
     /// Takes in all layers that are not there, several at a time. The first error ends it, when
@@ -89,6 +89,12 @@ impl Puller<'_> {
         let mut layers = LayerId::all(manifest, config)?;
         let mut seen = std::collections::HashSet::new();
         layers.retain(|layer| seen.insert(layer.blob.clone()));
+        // Whoever watches knows from the start how much there is to come.
+        for layer in &layers {
+            if !layer::is_whole(self.store.layout(), layer) {
+                source.progress(&layer.blob, 0, layer.size);
+            }
+        }
         let next = AtomicUsize::new(0);
         let failed: Mutex<Option<Error>> = Mutex::new(None);
         let stop = || failed.lock().map_or(true, |f| f.is_some());
@@ -127,9 +133,16 @@ impl Puller<'_> {
                 return Err(Error::MissingBlob(part.digest.clone()));
             }
         }
+        let described = appc.to_json();
+        if described.len() > appc::MAX_MANIFEST {
+            return Err(Error::TooLarge {
+                what: "bytes of manifest",
+                limit: appc::MAX_MANIFEST as u64,
+            });
+        }
         let id = Sha512::key(manifest);
         self.blob(&Sha256::of(manifest), manifest)?;
-        let now = SystemTime::now();
+        let (there, now) = (self.store.contains(&id), SystemTime::now());
         let row = Row {
             id: id.clone(),
             kind: ImageKind::Oci,
@@ -140,9 +153,15 @@ impl Puller<'_> {
             size: parsed.size().saturating_add(manifest.len() as u64),
             tree_size: 0,
         };
-        self.publish(&id, manifest, &appc.to_json(), &row)?;
-        if self.render {
-            self.store.tree(&id)?;
+        self.publish(&id, manifest, &described, &row)?;
+        if self.render
+            && let Err(error) = self.store.tree(&id)
+        {
+            if !there {
+                // Layers that do not come together are no image.
+                self.store.remove(&id)?;
+            }
+            return Err(error);
         }
         self.store.touch(&id);
         self.store.info(&id)
@@ -155,9 +174,9 @@ impl Puller<'_> {
         layout.create_parent(&described)?;
         layout.create_parent(&blob)?;
         let publish = || {
-            crate::temporary::replace_file(&layout.temporary(), &described, appc)?;
+            crate::temporary::replace_file(layout, &described, appc)?;
             self.store.index().insert(row)?;
-            write_file(&layout.temporary(), &blob, manifest)
+            write_file(layout, &blob, manifest)
         };
         let outcome = publish();
         if outcome.is_err() && !self.store.contains(id) {

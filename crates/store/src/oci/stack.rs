@@ -35,7 +35,7 @@ impl Store {
                 unpack(self.layout(), layer, &Limits::default())?;
             }
         }
-        let building = NewDirectory::create(&self.layout().temporary())?;
+        let building = NewDirectory::create(&self.layout().building())?;
         let top = new_root(&building.path().join("rootfs"))?;
         let stack = Stack::open(self, &parts)?;
         let settled = match &stack {

@@ -112,7 +112,7 @@ impl Store {
             return self.render_oci(id, tree);
         }
         let layers = self.layers(id, manifest)?;
-        let building = NewDirectory::create(&self.layout().temporary())?;
+        let building = NewDirectory::create(&self.layout().building())?;
         let root = new_root(&building.path().join("rootfs"))?;
         let digests = self.write_layers(&layers, root)?;
         let building = Building::measure(building, &digests)?;
@@ -159,7 +159,7 @@ impl Store {
             return self.check_parts(&self.parts(&id)?);
         }
         let path = self.layout().blob(&id);
-        let mut file = fs::File::open(&path).map_err(Error::io("open", &path))?;
+        let mut file = crate::shared::open(&path).map_err(Error::io("open", &path))?;
         let digest = crate::digest::sha512_of(&mut file).map_err(Error::io("read", &path))?;
         match crate::digest::is_image(&digest, &id) {
             true => Ok(()),
@@ -190,9 +190,8 @@ impl Store {
             return Ok(());
         }
         let lock = Lock::exclusive(&self.layout().tree_lock(tree))?;
-        let temporary = self.layout().temporary();
-        self.layout().create_directory(&temporary)?;
-        let away = NewDirectory::create(&temporary)?;
+        self.layout().create()?;
+        let away = NewDirectory::create(&self.layout().building())?;
         let inside = away.path().join("tree");
         match fs::rename(&path, &inside) {
             Ok(()) => remove_tree(&inside).map_err(Error::io("remove", &inside))?,

@@ -1,7 +1,7 @@
 //! Writing an image's layers below a directory.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufReader, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -84,7 +84,7 @@ impl Store {
         for layer in &needed(layers) {
             let moved = self.moved(layer, &limits)?;
             let path = self.layout().blob(&layer.id);
-            let mut file = File::open(&path).map_err(Error::io("open", &path))?;
+            let mut file = crate::shared::open(&path).map_err(Error::io("open", &path))?;
             let passed = pass(
                 &ring::digest::SHA512,
                 &mut file,
@@ -112,7 +112,7 @@ impl Store {
             return Ok(HashMap::new());
         }
         let path = self.layout().blob(&layer.id);
-        let file = File::open(&path).map_err(Error::io("open", &path))?;
+        let file = crate::shared::open(&path).map_err(Error::io("open", &path))?;
         let mut archive = Archive::new(BufReader::with_capacity(64 << 10, file), limits);
         moved_files(&mut archive, &layer.keep, limits)
     }

@@ -161,9 +161,9 @@ pub fn files(directory: &Path) -> Vec<String> {
 pub fn leftovers(data: &Path) -> Vec<String> {
     let cas = data.join("cas");
     let mut found = Vec::new();
-    for folder in ["blob", "imageManifest", "tmp", "tree"] {
+    for folder in ["blob", "imageManifest", "tmp", "tree", "building"] {
         found.extend(files(&cas.join(folder)));
-        if folder == "tmp" || folder == "tree" {
+        if ["tmp", "tree", "building"].contains(&folder) {
             let entries = cas.join(folder).read_dir().into_iter().flatten();
             found.extend(entries.map(|e| e.unwrap().path().display().to_string()));
         }
