@@ -9,7 +9,7 @@ mod report;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: probe report | exposure | true | exit N | signal N | sleep | orphans N | \
-                     spew BYTES | lines N | alloc BYTES | spin | serve PORT | echo PORT | round-trip ADDRESS:PORT | syscalls | mount | try-write PATH | attack NAME OBJECT";
+                     spew BYTES | lines N | alloc BYTES | spin | getppid N bare|allow-all | serve PORT | echo PORT | round-trip ADDRESS:PORT | syscalls | mount | try-write PATH | attack NAME OBJECT";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
@@ -31,6 +31,11 @@ fn main() -> ExitCode {
         ["spin"] => loop {
             std::hint::spin_loop();
         },
+        ["getppid", count, "bare"] => number(count, behave::getppid),
+        ["getppid", count, "allow-all"] => {
+            exposure::allow_all();
+            number(count, behave::getppid)
+        }
         ["serve", port] => number(port, behave::serve),
         ["echo", port] => number(port, behave::echo),
         ["round-trip", address] => behave::round_trip(address),

@@ -10,6 +10,7 @@ pub(crate) mod peers;
 mod podman_net;
 mod registry;
 mod report;
+mod seccomp;
 mod start;
 mod through;
 
@@ -30,6 +31,7 @@ type Bench = fn(&Programs, &mut Table) -> Result<()>;
 
 const BENCHES: &[(&str, Bench)] = &[
     ("start", start::run),
+    ("seccomp", seccomp::run),
     ("idle", idle::run),
     ("fetch", fetch::run),
     ("registry", registry::run),
