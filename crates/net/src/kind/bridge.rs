@@ -81,7 +81,7 @@ impl Bridge {
                 name: &self.name,
                 kind,
                 mtu: self.common.mtu,
-                mac: None,
+                mac: Some(own_mac(at)?),
                 master: None,
                 group: MADE_BY_US,
             };
@@ -113,7 +113,7 @@ impl Bridge {
         Ok(link)
     }
 
-    /// Makes the pair, the host's end a port of the bridge.
+    /// Makes the pair, the host's end a port of the bridge that is still down.
     fn pair(&self, at: &mut Attachment<'_>, bridge: &Link) -> Result<(Link, u32)> {
         let name = at.host_ifname();
         let peer_mac = at.wanted_mac()?;
@@ -297,6 +297,17 @@ fn trunk(fields: &Fields<'_>) -> Result<Vec<Vlan>> {
     Ok(trunk)
 }
 
+/// A bridge without an address of its own has its lowest port's, and changes it under its pods, and
+/// looks at all ports anew, when that goes or a lower one comes.
+fn own_mac(at: &Attachment<'_>) -> Result<[u8; 6]> {
+    let mut mac = [0; 6];
+    rustix::rand::getrandom(&mut mac, rustix::rand::GetRandomFlags::empty())
+        .map_err(|errno| at.error("bridge", format!("cannot choose its address: {errno}")))?;
+    // Locally administered, of one station.
+    mac[0] = mac[0] & 0xfc | 0x02;
+    Ok(mac)
+}
+
 impl Driver for Bridge {
     fn set_up(&self, at: &mut Attachment<'_>, _previous: Option<CniResult>) -> Result<CniResult> {
         let early = match self.common.ipam.needs_link() {
@@ -319,9 +330,11 @@ impl Driver for Bridge {
         let mut result = match early {
             Some(result) => result,
             None => {
-                let mut changes = Changes::new();
+                let (mut changes, mut on_host) = (Changes::new(), Changes::new());
                 changes.link_up(peer);
                 at.pod()?.apply(changes)?;
+                on_host.link_up(host.index);
+                at.host()?.apply(on_host)?;
                 self.common.allocate(at)?
             }
         };
@@ -340,8 +353,12 @@ impl Driver for Bridge {
         let found = at.pod()?.apply_and_read(changes)?;
         let [pod] = common::links(at, found)?;
         self.common.masquerade(at, &result)?;
-        // The bridge's own address changed with its first port.
-        let bridge = at.host()?.need_link(&self.name)?;
+        let mut changes = Changes::new();
+        changes.link_up(host.index);
+        // A bridge that others made may have got another address with this port.
+        changes.read_link(&self.name);
+        let found = at.host()?.apply_and_read(changes)?;
+        let [bridge] = common::links(at, found)?;
         result.interfaces = vec![
             common::interface(&bridge, ""),
             common::interface(&host, ""),

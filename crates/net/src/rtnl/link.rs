@@ -171,11 +171,13 @@ fn netns_attr(m: &mut Batch, netns: BorrowedFd<'_>) {
 }
 
 impl Changes {
-    /// Makes a link and brings it up.
+    /// Makes a link and brings it up, but not a port of a bridge: at each change of a port's state
+    /// a bridge looks at all its ports, so that is brought up when its other end is.
     pub(crate) fn new_link(&mut self, new: &NewLink<'_>) -> &mut Self {
         let what = || format!("make network interface {:?}", new.name);
         let flags = flag::CREATE | flag::EXCL;
-        self.add(what, RTM_NEWLINK, flags, &header(0, IFF_UP, IFF_UP), |m| {
+        let up = new.master.map_or(IFF_UP, |_| 0);
+        self.add(what, RTM_NEWLINK, flags, &header(0, up, up), |m| {
             m.text(IFLA_IFNAME, new.name);
             if new.mtu != 0 {
                 m.u32(IFLA_MTU, new.mtu);
