@@ -354,6 +354,10 @@ impl Driver for Bridge {
         let [pod] = common::links(at, found)?;
         self.common.masquerade(at, &result)?;
         let mut changes = Changes::new();
+        // A port needs no address: the bridge has them.
+        changes
+            .no_link_local(host.index)
+            .tolerating(Errno::AFNOSUPPORT);
         changes.link_up(host.index);
         // A bridge that others made may have got another address with this port.
         changes.read_link(&self.name);
