@@ -308,6 +308,15 @@ fn own_mac(at: &Attachment<'_>) -> Result<[u8; 6]> {
     Ok(mac)
 }
 
+/// Brings both ends of a pair up, the bridge's port last.
+fn bring_up(at: &mut Attachment<'_>, host: &Link, peer: u32) -> Result<()> {
+    let (mut in_pod, mut on_host) = (Changes::new(), Changes::new());
+    in_pod.link_up(peer);
+    at.pod()?.apply(in_pod)?;
+    on_host.link_up(host.index);
+    at.host()?.apply(on_host)
+}
+
 impl Driver for Bridge {
     fn set_up(&self, at: &mut Attachment<'_>, _previous: Option<CniResult>) -> Result<CniResult> {
         let early = match self.common.ipam.needs_link() {
@@ -330,11 +339,7 @@ impl Driver for Bridge {
         let mut result = match early {
             Some(result) => result,
             None => {
-                let (mut changes, mut on_host) = (Changes::new(), Changes::new());
-                changes.link_up(peer);
-                at.pod()?.apply(changes)?;
-                on_host.link_up(host.index);
-                at.host()?.apply(on_host)?;
+                bring_up(at, &host, peer)?;
                 self.common.allocate(at)?
             }
         };
@@ -384,10 +389,8 @@ impl Driver for Bridge {
     fn tear_down(&self, at: &mut Attachment<'_>, result: Option<&CniResult>) -> Vec<Error> {
         let late = self.common.release_late(at, |at| {
             let bridge = self.bridge(at)?;
-            let (_, peer) = self.pair(at, &bridge)?;
-            let mut changes = Changes::new();
-            changes.link_up(peer);
-            at.pod()?.apply(changes)
+            let (host, peer) = self.pair(at, &bridge)?;
+            bring_up(at, &host, peer)
         });
         let mut errors: Vec<Error> = late.err().into_iter().collect();
         errors.extend(self.common.release(at, result));
