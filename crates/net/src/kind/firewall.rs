@@ -3,9 +3,11 @@
 //! On a host with firewalld the pod's addresses become sources of a zone, `trusted` if no other is
 //! named, as long as the pod lives: in firewalld's state, not in its configuration.
 //!
-//! Elsewhere this type only makes the host a router for the pod. The table that rkt adds never
-//! refuses a packet, and an accepting rule in one table cannot overrule a refusing one in another:
-//! on hosts whose own filters drop forwarded packets their configuration has to let the pods' pass.
+//! Elsewhere this type only makes the host a router for the pod. An accepting rule in one table
+//! cannot overrule a refusing one in another: on hosts whose own filters drop forwarded packets
+//! their configuration has to let the pods' pass.
+//!
+//! With the policy `same-bridge` no packet passes between two bridges that both have it.
 
 use std::net::IpAddr;
 
@@ -18,6 +20,7 @@ use crate::cni::CniResult;
 use crate::config::Fields;
 use crate::error::{Error, Result};
 use crate::inspect;
+use crate::nft::{Entry, Ifname};
 
 /// The configuration.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub(super) struct Firewall {
     backend: Backend,
     /// firewalld's zone for pods.
     zone: String,
+    /// Pods of other bridges with this policy do not reach the pod (`ingressPolicy`).
+    same_bridge: bool,
 }
 
 /// Whether firewalld is told (`backend`).
@@ -45,19 +50,18 @@ impl Firewall {
             Some("iptables") => Backend::Kernel,
             Some(_) => return Err(fields.error("backend", "must be firewalld or iptables")),
         };
-        match fields.text("ingressPolicy")? {
-            None | Some("" | "open") => {}
-            Some(policy) => {
-                let problem = format!("{policy:?} is not supported; only open is");
-                return Err(fields.error("ingressPolicy", problem));
-            }
-        }
+        let same_bridge = match fields.text("ingressPolicy")? {
+            None | Some("" | "open") => false,
+            Some("same-bridge") => true,
+            Some(_) => return Err(fields.error("ingressPolicy", "must be open or same-bridge")),
+        };
         let zone = fields
             .text("firewalldZone")?
             .filter(|zone| !zone.is_empty());
         Ok(Self {
             backend,
             zone: zone.unwrap_or("trusted").to_owned(),
+            same_bridge,
         })
     }
 
@@ -81,6 +85,31 @@ impl Firewall {
             tell(&source).map_err(|error| failed(at, &format!("{what} {source}"), &error))
         })
     }
+}
+
+/// Isolates the pod with the bridge that a plugin before this one told of.
+fn isolate(at: &mut Attachment<'_>, result: &CniResult) -> Result<()> {
+    let mut bridge = None;
+    for interface in result.interfaces.iter().filter(|i| i.sandbox.is_empty()) {
+        let link = at.host()?.link(&interface.name)?;
+        if link.is_some_and(|link| link.kind == "bridge") {
+            bridge = Ifname::new(&interface.name);
+        }
+    }
+    let problem = "ingressPolicy same-bridge: no plugin before this one made or named a bridge";
+    let bridge = bridge.ok_or_else(|| at.error("firewall", problem))?;
+    let pods = addresses(result).into_iter();
+    let entries: Vec<Entry> = pods.map(|pod| Entry::Isolated { pod, bridge }).collect();
+    let owner = at.owner();
+    at.firewall()?.add(&entries, &owner)
+}
+
+/// The pod's entries of [`isolate`], as the kernel has them.
+fn isolated(at: &mut Attachment<'_>) -> Result<Vec<Entry>> {
+    let owner = at.owner();
+    let mut owned = at.firewall()?.owned(|other| other == owner)?;
+    owned.retain(|entry| matches!(entry, Entry::Isolated { .. }));
+    Ok(owned)
 }
 
 fn failed(at: &Attachment<'_>, what: &str, error: &systemd::Error) -> Error {
@@ -107,11 +136,17 @@ impl Driver for Firewall {
             }
             None => {}
         }
+        if self.same_bridge {
+            isolate(at, &previous)?;
+        }
         forward(&previous)?;
         Ok(previous)
     }
 
     fn check(&self, at: &mut Attachment<'_>, result: &CniResult) -> Result<()> {
+        if self.same_bridge && isolated(at)?.len() < result.ips.len() {
+            return Err(at.error("firewall", "the pod is not isolated any more"));
+        }
         let Some(mut firewalld) = self.firewalld(at)? else {
             return Ok(());
         };
@@ -141,6 +176,11 @@ impl Driver for Firewall {
                 firewalld.remove_source(&self.zone, source)
             })
         };
-        take_out().err().into_iter().collect()
+        let mut errors: Vec<Error> = take_out().err().into_iter().collect();
+        if self.same_bridge {
+            let removed = isolated(at).and_then(|entries| at.firewall()?.remove(&entries));
+            errors.extend(removed.err());
+        }
+        errors
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::expr::{JUMP, value, verdict};
-use super::skeleton::{Map, Role, maps};
+use super::skeleton::{ISOLATED, Map, Role, maps};
 use super::wire::{Transaction, Wire};
 use super::{TABLE, version};
 use crate::cidr::{Cidr, octets};
@@ -12,9 +12,9 @@ use crate::error::Result;
 use crate::netlink::{Attrs, Batch, find, flag};
 use crate::rtnl::kernel;
 
-const NEWSETELEM: u16 = 12;
+pub(super) const NEWSETELEM: u16 = 12;
 const GETSETELEM: u16 = 13;
-const DELSETELEM: u16 = 14;
+pub(super) const DELSETELEM: u16 = 14;
 
 /// Elements in one message: an attribute holds 64 KiB.
 const CHUNK: usize = 200;
@@ -79,6 +79,30 @@ impl fmt::Display for HostPort {
     }
 }
 
+/// The name of a network interface, as the kernel compares it: filled up with zeroes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ifname(pub(super) [u8; 16]);
+
+impl Ifname {
+    /// `None` for a name that no interface can have.
+    pub(crate) fn new(name: &str) -> Option<Self> {
+        let mut bytes = [0; 16];
+        let all = bytes.len() - 1;
+        bytes
+            .get_mut(..all)?
+            .get_mut(..name.len())?
+            .copy_from_slice(name.as_bytes());
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for Ifname {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = String::from_utf8_lossy(&self.0);
+        f.write_str(name.trim_end_matches('\0'))
+    }
+}
+
 /// One thing that the table does for a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
@@ -86,6 +110,8 @@ pub(crate) enum Entry {
     Masquerade { pod: Cidr },
     /// Forwarded connections to the pod come back through the host.
     Back { pod: Cidr },
+    /// Pods on other bridges whose pods are isolated do not reach the pod.
+    Isolated { pod: IpAddr, bridge: Ifname },
     /// A port of the host leads to a port of the pod.
     Forward {
         from: HostPort,
@@ -104,6 +130,10 @@ impl Entry {
             Self::Back { pod } => Map {
                 version: version(pod.addr),
                 role: Role::Back,
+            },
+            Self::Isolated { pod, .. } => Map {
+                version: version(*pod),
+                role: Role::Isolated,
             },
             Self::Forward { from, to, .. } => {
                 let role = if from.addr.is_some() {
@@ -129,6 +159,7 @@ impl Entry {
         let (role, pod) = match self {
             Self::Masquerade { pod } => ("masq", pod),
             Self::Back { pod } => ("back", pod),
+            Self::Isolated { bridge, .. } => return Some(format!("{ISOLATED}{bridge}")),
             Self::Forward { .. } => return None,
         };
         // Without colons, which nft's grammar does not allow in names.
@@ -138,6 +169,7 @@ impl Entry {
     fn key(&self) -> Vec<u8> {
         match self {
             Self::Masquerade { pod } | Self::Back { pod } => octets(pod.addr),
+            Self::Isolated { pod, .. } => octets(*pod),
             Self::Forward { from, .. } => {
                 let mut key = vec![from.protocol.number(), 0, 0, 0];
                 if let Some(addr) = from.addr {
@@ -153,7 +185,7 @@ impl Entry {
     fn data(&self, m: &mut Batch) {
         const NFTA_SET_ELEM_DATA: u16 = 2;
         match self {
-            Self::Masquerade { .. } | Self::Back { .. } => {
+            Self::Masquerade { .. } | Self::Back { .. } | Self::Isolated { .. } => {
                 verdict(m, NFTA_SET_ELEM_DATA, JUMP, self.chain().as_deref());
             }
             Self::Forward { to, port, .. } => {
@@ -237,8 +269,14 @@ fn parse(map: Map, element: &[u8], is_owner: &impl Fn(&str) -> bool) -> Option<E
         })
     };
     let ip_length = if map.version == 4 { 4 } else { 16 };
-    if matches!(map.role, Role::Masquerade | Role::Back) {
+    if matches!(map.role, Role::Masquerade | Role::Back | Role::Isolated) {
         let chain = crate::netlink::find_str(find(data, 2)?, 2)?;
+        if let Some(bridge) = chain.strip_prefix(ISOLATED) {
+            return Some(Entry::Isolated {
+                pod: ip(key)?,
+                bridge: Ifname::new(bridge)?,
+            });
+        }
         let prefix = chain.rsplit_once('/')?.1.parse().ok()?;
         let pod = Cidr {
             addr: ip(key)?,

@@ -14,6 +14,10 @@ pub(crate) const RETURN: i32 = -5;
 /// `NFT_JUMP`.
 pub(crate) const JUMP: i32 = -3;
 
+/// `NF_DROP`.
+pub(crate) const DROP: i32 = 0;
+
+pub(crate) const META_IIFNAME: u32 = 6;
 pub(crate) const META_L4PROTO: u32 = 16;
 
 /// Where a payload expression counts from.
@@ -139,6 +143,13 @@ impl Rule<'_> {
     pub(crate) fn lookup(&mut self, map: &str, key: u32, to: u32) -> &mut Self {
         self.expr("lookup", |m| {
             m.text(1, map).be32(2, key).be32(3, to);
+        })
+    }
+
+    /// Goes on only if the value from register `key` on is in a set.
+    pub(crate) fn member(&mut self, set: &str, key: u32) -> &mut Self {
+        self.expr("lookup", |m| {
+            m.text(1, set).be32(2, key);
         })
     }
 

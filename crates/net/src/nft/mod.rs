@@ -8,6 +8,8 @@
 //! ports:              dnat to (protocol, address, port) or (protocol, port) looked up in a map
 //! postrouting:        ct status dnat → daddr looked up in a map → jump back-SUBNET
 //!                     saddr looked up in a map → jump masq-SUBNET
+//! forward:            iifname in the set of isolated bridges, daddr looked up in a map →
+//!                     jump isolated-BRIDGE: what comes from elsewhere than BRIDGE is dropped
 //! ```
 //!
 //! Two tables and not one for both: the kernel connects each family, and the forwarding of ports,
@@ -27,7 +29,7 @@ use std::net::IpAddr;
 
 use rustix::io::Errno;
 
-pub(crate) use element::Entry;
+pub(crate) use element::{Entry, Ifname};
 pub use element::{HostPort, Protocol};
 
 use crate::error::{Error, Result};
@@ -195,6 +197,10 @@ mod tests {
         vec![
             Entry::Masquerade { pod },
             Entry::Masquerade { pod: pod6 },
+            Entry::Isolated {
+                pod: pod.addr,
+                bridge: Ifname::new("bridge0").unwrap(),
+            },
             Entry::Back { pod },
             Entry::Forward {
                 from: from(None),
@@ -234,7 +240,7 @@ mod tests {
             firewall.remove(&entries(last)).unwrap();
             firewall.remove(&entries(last)).unwrap();
         }
-        assert_eq!(firewall.wire.chains(TABLE, 4).unwrap().len(), 4 + 2);
+        assert_eq!(firewall.wire.chains(TABLE, 4).unwrap().len(), 5 + 3);
         firewall.remove(&entries(5)[1..2]).unwrap();
         assert!(!firewall.wire.chains(TABLE, 4).unwrap().is_empty());
         firewall.remove(&entries(5)).unwrap();
@@ -247,7 +253,7 @@ mod tests {
         let mut firewall = Firewall::open().unwrap();
         firewall.add(&entries(2), "a/eth0").unwrap();
         let mut other = entries(3);
-        if let Entry::Forward { from, .. } = &mut other[3] {
+        if let Entry::Forward { from, .. } = &mut other[4] {
             from.port = 8002;
         }
         let error = firewall.add(&other, "b/eth0").unwrap_err();

@@ -1,7 +1,9 @@
 //! The table itself: its chains, maps and rules.
 
-use super::element::Entry;
-use super::expr::{Base, JUMP, META_L4PROTO, REG, RETURN, Rule, VERDICT, rule};
+use super::element::{DELSETELEM, Entry, Ifname, NEWSETELEM};
+use super::expr::{
+    Base, DROP, JUMP, META_IIFNAME, META_L4PROTO, REG, RETURN, Rule, VERDICT, rule, value,
+};
 use super::wire::{Chain, Transaction};
 use super::{TABLE, version};
 use crate::cidr::{Cidr, octets};
@@ -28,6 +30,8 @@ pub(super) enum Role {
     Masquerade,
     /// Destination address of a forwarded connection → chain of its subnet.
     Back,
+    /// Destination address → chain of its bridge.
+    Isolated,
     /// Protocol, port → address, port.
     Port,
     /// Protocol, host address, port → address, port.
@@ -36,7 +40,13 @@ pub(super) enum Role {
 
 /// All maps.
 pub(super) fn maps() -> impl Iterator<Item = Map> {
-    let roles = [Role::Masquerade, Role::Back, Role::Port, Role::PortAt];
+    let roles = [
+        Role::Masquerade,
+        Role::Back,
+        Role::Isolated,
+        Role::Port,
+        Role::PortAt,
+    ];
     [4, 6]
         .into_iter()
         .flat_map(move |version| roles.map(|role| Map { version, role }))
@@ -47,6 +57,7 @@ impl Map {
         match self.role {
             Role::Masquerade => "masq",
             Role::Back => "back",
+            Role::Isolated => "isolated",
             Role::Port => "port",
             Role::PortAt => "port_at",
         }
@@ -55,6 +66,15 @@ impl Map {
 
 /// The chain that stands for all that forwarded ports need.
 pub(super) const PORTS: &str = "ports";
+
+/// The chain that stands for all that isolated bridges need.
+const FORWARD: &str = "forward";
+
+/// The bridges whose pods are isolated, a set.
+const BRIDGES: &str = "bridges";
+
+/// How the name of an isolated bridge's chain begins.
+pub(super) const ISOLATED: &str = "isolated-";
 
 /// The chain that is there as long as the table.
 const POSTROUTING: &str = "postrouting";
@@ -70,7 +90,7 @@ fn table(change: &mut Transaction, version: u8) {
         role: Role::Masquerade,
     };
     new_map(change, masquerade);
-    base_chain(change, POSTROUTING, 4, SRCNAT);
+    base_chain(change, POSTROUTING, "nat", 4, SRCNAT);
     add_rule(change, POSTROUTING, 0, |rule| {
         address(rule, version, true).lookup(masquerade.name(), REG, VERDICT);
     });
@@ -88,7 +108,7 @@ fn ports(change: &mut Transaction, version: u8) {
         add_rule(change, PORTS, flag::APPEND, |rule| port_rule(rule, map));
     }
     for (name, hook) in [("prerouting", 0), ("output", 3)] {
-        base_chain(change, name, hook, DSTNAT);
+        base_chain(change, name, "nat", hook, DSTNAT);
         add_rule(change, name, flag::APPEND, |rule| {
             rule.for_this_host().end(JUMP, Some(PORTS));
         });
@@ -105,6 +125,27 @@ fn ports(change: &mut Transaction, version: u8) {
     });
 }
 
+/// Adds what isolated bridges need; `EEXIST` if it is there. The lookup of the bridge that a packet
+/// comes from is first: what comes from elsewhere is not stopped.
+fn isolation(change: &mut Transaction, version: u8) {
+    let map = Map {
+        version,
+        role: Role::Isolated,
+    };
+    new_map(change, map);
+    change.change(NEWSET, flag::CREATE, |m| {
+        const IFNAME: u32 = 41;
+        let id = u32::from(version) * 8 + 7;
+        m.text(1, TABLE).text(2, BRIDGES).be32(3, 0);
+        m.be32(4, IFNAME).be32(5, 16).be32(10, id);
+    });
+    base_chain(change, FORWARD, "filter", 2, 0);
+    add_rule(change, FORWARD, flag::APPEND, |rule| {
+        rule.meta(META_IIFNAME, REG).member(BRIDGES, REG);
+        address(rule, version, false).lookup(map.name(), REG, VERDICT);
+    });
+}
+
 /// Makes what the entries, all of one IP version, build on and is not there yet.
 pub(super) fn prepare(change: &mut Transaction, version: u8, entries: &[Entry], present: &[Chain]) {
     change.turn_to(version);
@@ -113,9 +154,15 @@ pub(super) fn prepare(change: &mut Transaction, version: u8, entries: &[Entry], 
     }
     let forwards = entries
         .iter()
-        .any(|entry| !matches!(entry, Entry::Masquerade { .. }));
+        .any(|entry| matches!(entry, Entry::Forward { .. } | Entry::Back { .. }));
     if forwards && !present.iter().any(|chain| chain.name == PORTS) {
         ports(change, version);
+    }
+    let isolates = entries
+        .iter()
+        .any(|entry| matches!(entry, Entry::Isolated { .. }));
+    if isolates && !present.iter().any(|chain| chain.name == FORWARD) {
+        isolation(change, version);
     }
     subnets(change, entries, present);
 }
@@ -163,14 +210,16 @@ fn subnets(change: &mut Transaction, entries: &[Entry], present: &[Chain]) {
         match pod {
             Entry::Masquerade { pod } => masquerade_rules(change, &name, *pod),
             Entry::Back { pod } => back_rules(change, &name, *pod),
+            Entry::Isolated { bridge, .. } => isolation_rules(change, &name, *bridge),
             Entry::Forward { .. } => {}
         }
     }
 }
 
-/// Rules of [`masquerade_rules`] and [`back_rules`].
+/// Rules of [`masquerade_rules`], [`back_rules`] and [`isolation_rules`].
 const MASQUERADE_RULES: usize = 3;
 const BACK_RULES: usize = 2;
+const ISOLATION_RULES: usize = 2;
 
 /// To the subnet itself and to groups a pod speaks with its own address, else with the host's.
 fn masquerade_rules(change: &mut Transaction, chain: &str, pod: Cidr) {
@@ -206,6 +255,30 @@ fn back_rules(change: &mut Transaction, chain: &str, pod: Cidr) {
     }
 }
 
+/// What comes to a pod of this bridge from another isolated bridge is dropped; and this bridge is
+/// one from now on.
+fn isolation_rules(change: &mut Transaction, chain: &str, bridge: Ifname) {
+    add_rule(change, chain, flag::APPEND, |rule| {
+        rule.meta(META_IIFNAME, REG)
+            .equal(REG, &bridge.0)
+            .end(RETURN, None);
+    });
+    add_rule(change, chain, flag::APPEND, |rule| {
+        rule.end(DROP, None);
+    });
+    isolated_bridge(change, NEWSETELEM, flag::CREATE, bridge);
+}
+
+/// Adds a bridge to the set of isolated ones or takes it out.
+fn isolated_bridge(change: &mut Transaction, kind: u16, flags: u16, bridge: Ifname) {
+    change.change(kind, flags, |m| {
+        m.text(1, TABLE).text(2, BRIDGES);
+        m.nest(3, |m| {
+            m.nest(1, |m| value(m, 1, &bridge.0));
+        });
+    });
+}
+
 /// The names of the chains that the entries jump to, each once.
 fn chains_of(entries: &[Entry]) -> Vec<String> {
     let mut names: Vec<String> = entries.iter().filter_map(Entry::chain).collect();
@@ -217,30 +290,38 @@ fn chains_of(entries: &[Entry]) -> Vec<String> {
 /// Whether a table with these chains is one that was made here.
 fn is_ours(chains: &[Chain]) -> bool {
     let known = |name: &str| {
-        matches!(name, POSTROUTING | PORTS | "prerouting" | "output") || is_subnet(name)
+        matches!(
+            name,
+            POSTROUTING | PORTS | FORWARD | "prerouting" | "output"
+        ) || is_subnet(name)
     };
     chains.iter().any(|chain| chain.name == POSTROUTING)
         && chains.iter().all(|chain| known(&chain.name))
 }
 
-/// Whether a chain is a subnet's.
+/// Whether a chain is a subnet's or a bridge's.
 fn is_subnet(chain: &str) -> bool {
-    chain.starts_with("masq-") || chain.starts_with("back-")
+    ["masq-", "back-", ISOLATED]
+        .iter()
+        .any(|beginning| chain.starts_with(beginning))
 }
 
 /// Whether nothing but `jumps` elements, about to go, jumps to a subnet's chain: all its other uses
 /// are its own rules.
 fn is_unused(chain: &Chain, jumps: usize) -> bool {
-    let rules = if chain.name.starts_with("masq-") {
-        MASQUERADE_RULES
-    } else {
-        BACK_RULES
+    let rules = match chain.name.split_once('-') {
+        Some(("masq", _)) => MASQUERADE_RULES,
+        Some(("back", _)) => BACK_RULES,
+        _ => ISOLATION_RULES,
     };
     usize::try_from(chain.uses).is_ok_and(|uses| uses <= rules + jumps)
 }
 
 /// Removes a chain with its rules; `EBUSY` while an element jumps to it.
 fn delete_chain(change: &mut Transaction, name: &str) {
+    if let Some(bridge) = name.strip_prefix(ISOLATED).and_then(Ifname::new) {
+        isolated_bridge(change, DELSETELEM, 0, bridge);
+    }
     change.change(DELCHAIN, 0, |m| {
         m.text(1, TABLE).text(3, name);
     });
@@ -286,13 +367,13 @@ fn within<'a, 'b>(rule: &'a mut Rule<'b>, network: Cidr, source: bool) -> &'a mu
         .equal(REG, &octets(network.addr))
 }
 
-fn base_chain(change: &mut Transaction, name: &str, hook: u32, priority: i32) {
+fn base_chain(change: &mut Transaction, name: &str, kind: &str, hook: u32, priority: i32) {
     change.change(NEWCHAIN, flag::CREATE, |m| {
         m.text(1, TABLE).text(3, name);
         m.nest(4, |m| {
             m.be32(1, hook).attr(2, &priority.to_be_bytes());
         });
-        m.be32(5, 1).text(7, "nat");
+        m.be32(5, 1).text(7, kind);
     });
 }
 
@@ -320,7 +401,7 @@ fn new_map(change: &mut Transaction, map: Map) {
         (IPV6, 16)
     };
     let (key, key_length, data, data_length) = match map.role {
-        Role::Masquerade | Role::Back => (ip, ip_length, VERDICT_TYPE, 16),
+        Role::Masquerade | Role::Back | Role::Isolated => (ip, ip_length, VERDICT_TYPE, 16),
         Role::Port => (PROTOCOL << 6 | SERVICE, 8, ip << 6 | SERVICE, ip_length + 4),
         Role::PortAt => (
             (PROTOCOL << 6 | ip) << 6 | SERVICE,
