@@ -79,8 +79,9 @@ impl<'a> Index<'a> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-        // Without CREATE, SQLite would report a missing file as one that cannot be opened.
-        if !self.path().exists() {
+        // Without CREATE, SQLite would report a missing file as one that cannot be opened. It takes
+        // the log away from an empty one, and fails where two do that at once.
+        if !self.path().metadata().is_ok_and(|file| file.len() > 0) {
             return Err(missing());
         }
         // SQLite itself refuses links anywhere in a path it is told not to follow.
