@@ -19,11 +19,11 @@ pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
     let dir = TempDir::new();
     let image = dir.join("large.aci");
     large_image(programs, &image).map_err(|e| format!("cannot write {}: {e}", image.display()))?;
-    // Everything is kept until the end: an ext4 without a journal is slow where files were
-    // removed a moment ago.
     let mut engines = Vec::new();
     let (mut floors, mut fetches, mut firsts, mut seconds) = (vec![], vec![], vec![], vec![]);
     for round in 0..ROUNDS {
+        // What was written before is on the disk.
+        rustix::fs::sync();
         let hash = time(
             Command::new("openssl")
                 .args(["dgst", "-sha512"])
