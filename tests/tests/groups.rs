@@ -14,6 +14,7 @@ use super::oci::script;
 const GROUP: &str = "54321";
 const MEMBER: &str = "54322";
 const STRANGER: &str = "54323";
+const ADMINS: &str = "54324";
 
 fn set_up(rkt: &Rkt) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist/scripts/setup-data-dir.sh");
@@ -21,7 +22,7 @@ fn set_up(rkt: &Rkt) {
         let output = Command::new(&script)
             .args([rkt.data(), rkt.local_config()])
             .env("RKT_GROUP", GROUP)
-            .env("RKT_ADMIN_GROUP", GROUP)
+            .env("RKT_ADMIN_GROUP", ADMINS)
             .output()
             .unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -30,7 +31,10 @@ fn set_up(rkt: &Rkt) {
 }
 
 fn be(user: &str, group: &str, rkt: &Rkt, args: &[&str]) -> Output {
-    let plain = rkt.command(args);
+    as_user(user, group, &rkt.command(args))
+}
+
+fn as_user(user: &str, group: &str, plain: &Command) -> Output {
     let mut command = Command::new("setpriv");
     command
         .arg(format!("--reuid={user}"))
@@ -66,6 +70,13 @@ fn members_fetch_and_remove_what_root_runs() {
     open(Path::new(&aci));
     let oci = member(&rkt, &["fetch", "--full", &layout.reference("it")]).expect(0);
     let busybox = member(&rkt, &["fetch", "--full", &aci]).expect(0);
+    let published = script("echo from afar", &[]).published();
+    let registry = Server::start(move |request| published.answer(request));
+    let image = format!("docker://{}/it:v1", registry.authority());
+    let fetch = ["--insecure-options=image,http", "fetch", "--full", &image];
+    let afar = member(&rkt, &fetch).expect(0);
+    let output = rkt.run(&["run", "--net=none", afar.text()]).expect(0);
+    assert_eq!(output.app_lines(), ["from afar"]);
     let listed = member(&rkt, &["image", "list", "--full"]).expect(0);
     assert!(listed.stdout.contains(oci.text()) && listed.stdout.contains(busybox.text()));
     member(&rkt, &["run", "--net=none", oci.text()]).refused(&["unprivileged user"]);
@@ -88,8 +99,28 @@ fn admins_trust_keys() {
     let keys = gpg.export(&rkt.path("keys.gpg"));
     open(Path::new(&keys));
     let args = ["trust", "--root", "--skip-fingerprint-review", &keys];
-    member(&rkt, &args).expect(0);
+    // To fetch images is one thing, to say whose are good another.
+    member(&rkt, &args).refused(&["ermission denied"]);
     be(STRANGER, STRANGER, &rkt, &args).refused(&["ermission denied"]);
+    assert!(
+        !rkt.local_config()
+            .join("trustedkeys/root.d")
+            .join(gpg.fingerprint())
+            .exists()
+    );
+    be(STRANGER, ADMINS, &rkt, &args).expect(0);
+    // Members' fetches are checked with the key.
+    let image = rkt.image(&fixtures::probe());
+    gpg.sign_beside(&image, &[]);
+    open(Path::new(&image));
+    open(Path::new(&format!("{image}.asc")));
+    let fetch = rkt.strict_command(&["fetch", &image]);
+    let fetched = as_user(MEMBER, GROUP, &fetch).expect(0);
+    assert!(
+        fetched.stderr.contains("signature verified"),
+        "{}",
+        fetched.all()
+    );
 }
 
 /// What a member leaves in shared directories leads root nowhere: neither links nor pipes nor other

@@ -146,6 +146,132 @@ echo "{\"ServerURL\":\"$host\",\"Username\":\"me\",\"Secret\":\"secret-word\"}""
     fs::write(&helper, answer).unwrap();
     fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
     with(&rkt).expect(0);
+    // A helper for all registries.
+    let rkt = Rkt::new();
+    fs::write(&config, json!({"credsStore": "test"}).to_string()).unwrap();
+    with(&rkt).expect(0);
+    // rkt's own word goes first, even a wrong one.
+    let rkt = Rkt::new();
+    let auth = rkt.local_config().join("auth.d");
+    fs::create_dir_all(&auth).unwrap();
+    fs::copy(&file, auth.join("docker.json")).unwrap();
+    let wrong = fs::read_to_string(&file)
+        .unwrap()
+        .replace("secret-word", "wrong");
+    fs::write(auth.join("docker.json"), wrong).unwrap();
+    with(&rkt).refused(&["401"]);
+    // Docker's file may be elsewhere.
+    let rkt = Rkt::new();
+    let elsewhere = rkt.path("docker");
+    fs::create_dir(&elsewhere).unwrap();
+    let text = json!({"auths": {registry.authority(): {"auth": encoded}}});
+    fs::write(elsewhere.join("config.json"), text.to_string()).unwrap();
+    let mut command = rkt.strict_command(&[OPEN, "fetch", &image]);
+    command.env("DOCKER_CONFIG", &elsewhere).env_remove("HOME");
+    e2e::Running::start(command).finish().expect(0);
+}
+
+/// A login that Docker keeps as a token buys the tokens of the registry.
+#[test]
+fn an_identity_token_buys_tokens() {
+    let published = image().published();
+    let tokens = Server::start(|request| {
+        let body = request.body.replace("%5F", "_").replace("%2D", "-");
+        let field = |text: &str| body.split('&').any(|f| f == text);
+        match request.method == "POST"
+            && field("grant_type=refresh_token")
+            && field("refresh_token=long-lived")
+        {
+            true => Reply::ok(r#"{"access_token": "good-token"}"#),
+            false => Reply::status(401),
+        }
+    });
+    let realm = tokens.url("/token");
+    let registry = Server::start(move |request| match request.header("authorization") {
+        Some("Bearer good-token") => published.answer(request),
+        _ => Reply::status(401).header(
+            "www-authenticate",
+            &format!(r#"Bearer realm="{realm}",service="reg""#),
+        ),
+    });
+    let rkt = Rkt::new();
+    let fetch = |token: &str| {
+        let entry = json!({"auths": {registry.authority(): {"identitytoken": token}}});
+        let config = rkt.path("docker");
+        fs::create_dir_all(&config).unwrap();
+        fs::write(config.join("config.json"), entry.to_string()).unwrap();
+        let mut command = rkt.strict_command(&[OPEN, "fetch", &at(&registry)]);
+        command.env("DOCKER_CONFIG", &config);
+        e2e::Running::start(command).finish()
+    };
+    let told = fetch("stale").refused(&["does not accept the credentials"]);
+    assert!(!told.all().contains("stale"));
+    fetch("long-lived").expect(0);
+}
+
+/// Layers are asked for at the same time, and written while they arrive.
+#[test]
+fn layers_come_side_by_side_and_are_written_at_once() {
+    use std::sync::{Arc, Condvar, Mutex};
+    let large: Vec<u8> = (0..600_000u32)
+        .flat_map(|n| (n.wrapping_mul(n) ^ 0x5bd1_e995).to_le_bytes())
+        .collect();
+    let late = Layer::new()
+        .file("comes-first", 0o644, "x")
+        .file("large", 0o644, large);
+    let early = Layer::new().file("own", 0o644, "own");
+    let published = script("cat /own", &[early, late]).published();
+    let layers: Vec<String> = published.layers.iter().map(|l| sha256(l)).collect();
+    let together = Arc::new((Mutex::new(0), Condvar::new()));
+    let go_on = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (waiting, go) = (together.clone(), go_on.clone());
+    let registry = Server::start(move |request| {
+        let layer = layers.iter().position(|l| request.path.ends_with(l));
+        let Some(layer) = layer else {
+            return published.answer(request);
+        };
+        let (count, changed) = &*waiting;
+        let mut asked = count.lock().unwrap();
+        *asked += 1;
+        changed.notify_all();
+        // Nobody gets a layer before two are asked for.
+        while *asked < 2 {
+            let (next, late) = changed
+                .wait_timeout(asked, Duration::from_secs(60))
+                .unwrap();
+            asked = next;
+            if late.timed_out() {
+                return Reply::status(500);
+            }
+        }
+        drop(asked);
+        match (layer, request.range()) {
+            (2, None) => published.answer(request).cut_after(1_000_000),
+            (2, _) => {
+                while !go.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                published.answer(request)
+            }
+            _ => published.answer(request),
+        }
+    });
+    let rkt = Rkt::new();
+    let image = at(&registry);
+    let running = e2e::Running::start(rkt.strict_command(&[OPEN, "fetch", &image]));
+    until(
+        Duration::from_secs(60),
+        "the first file of half a layer",
+        || {
+            let mut find = std::process::Command::new("find");
+            find.arg(rkt.data().join("cas"))
+                .args(["-name", "comes-first"]);
+            find.output().is_ok_and(|found| !found.stdout.is_empty())
+        },
+    );
+    go_on.store(true, Ordering::Relaxed);
+    running.finish().expect(0);
+    assert_eq!(run(&rkt, &image), ["own"]);
 }
 
 fn image() -> OciImage {
@@ -411,7 +537,7 @@ fn killed_at_any_moment_the_store_stays_sound() {
     let layers: Vec<Layer> = (0..6)
         .map(|n| Layer::new().file(&format!("f{n}"), 0o644, vec![n; 1 << 20]))
         .collect();
-    let published = script("cat /f5 | wc -c", &layers).published();
+    let published = script("ls /f5", &layers).published();
     let registry = Server::start(move |request| published.answer(request));
     let image = at(&registry);
     let trial = Rkt::new();
@@ -432,8 +558,7 @@ fn killed_at_any_moment_the_store_stays_sound() {
     }
     let id = fetch(&rkt, &image).expect(0);
     rkt.ok(&["image", "verify", id.text()]);
-    let output = rkt.strict(&[OPEN, "run", "--net=none", id.text()]);
-    drop(output);
+    assert_eq!(run(&rkt, id.text()), ["/f5"]);
     rkt.gc();
     rkt.ok(&["image", "rm", id.text()]);
     rkt.ok(&["image", "gc", "--grace-period=0s"]);

@@ -119,6 +119,7 @@ fn wherever_an_image_is_named_every_form_works() {
     let web = Server::start(move |_| Reply::ok(answers.clone()));
     let digest = sha256(&published.manifest);
     let tagged = format!("docker://{}/it:v1", registry.authority());
+    let id = rkt.ok(&["fetch", "--full", &aci.display().to_string()]);
     let forms = [
         (tagged.clone(), "here"),
         (tagged.replace("docker://", "docker:"), "here"),
@@ -132,6 +133,12 @@ fn wherever_an_image_is_named_every_form_works() {
         (aci.display().to_string(), "hello from busybox"),
         (format!("file://{}", aci.display()), "hello from busybox"),
         ("example.com/busybox".to_owned(), "hello from busybox"),
+        (
+            "example.com/busybox,os=linux".to_owned(),
+            "hello from busybox",
+        ),
+        (id.clone(), "hello from busybox"),
+        (id[..20].to_owned(), "hello from busybox"),
     ];
     let open = "--insecure-options=image,http";
     for (form, words) in &forms {

@@ -450,6 +450,13 @@ fn pods_run_signed_images() {
     let id = rkt.ok(&["fetch", "--full", &image]);
     let run = ["run", "--net=none", &flag, &id];
     rkt.strict(&run).refused(&["stage1.aci.asc"]);
+    let stranger = Gpg::with_key("ed25519", USER);
+    stranger.sign_beside(stage1.to_str().unwrap(), &[]);
+    rkt.strict(&run).refused(&["unknown entity"]);
+    gpg.sign_beside(stage1.to_str().unwrap(), &[]);
+    let output = rkt.strict(&run).expect(0);
+    assert!(output.stderr.contains("signature verified"));
+    fs::remove_file(format!("{}.asc", stage1.display())).unwrap();
     let paths = rkt.local_config().join("paths.d");
     fs::create_dir(&paths).unwrap();
     let text = format!(

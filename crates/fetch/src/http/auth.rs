@@ -16,6 +16,8 @@ const AWS: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'.')
     .remove(b'~');
+/// The same for a path, whose parts stay apart.
+const AWS_PATH: &AsciiSet = &AWS.remove(b'/');
 const SERVICE: &str = "s3";
 const DEFAULT_REGION: &str = "us-east-1";
 
@@ -66,7 +68,7 @@ impl Signer<'_> {
         let signed = "host;x-amz-content-sha256;x-amz-date";
         let canonical = format!(
             "GET\n{}\n{}\nhost:{host}\nx-amz-content-sha256:{empty}\nx-amz-date:{}\n\n{signed}\n{empty}",
-            uri.path(),
+            path(uri.path()),
             query(uri.query().unwrap_or_default()),
             self.time,
         );
@@ -104,6 +106,13 @@ fn mac(key: &[u8], text: &[u8]) -> Vec<u8> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A path as AWS sees it: what the URL leaves as it is may have to be escaped, such as the plus sign
+/// of a version.
+fn path(path: &str) -> String {
+    let decoded: Vec<u8> = percent_encoding::percent_decode_str(path).collect();
+    percent_encoding::percent_encode(&decoded, AWS_PATH).to_string()
 }
 
 /// A query with its fields sorted, each with a value.
@@ -154,6 +163,12 @@ mod tests {
         let authorization = &headers.unwrap()[0].1;
         let signature = "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543";
         assert!(authorization.ends_with(signature), "{authorization}");
+    }
+
+    #[test]
+    fn paths() {
+        assert_eq!(path("/a/b-1.0+git%20x~%7e.aci"), "/a/b-1.0%2Bgit%20x~~.aci");
+        assert_eq!(path("/"), "/");
     }
 
     #[test]
