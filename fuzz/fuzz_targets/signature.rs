@@ -3,7 +3,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use trust::{Key, Signatures};
+use trust::{CosignKey, Key, Signatures};
+
+/// An Ed25519 key of cosign whose owner signs nothing here.
+const COSIGN: &[u8] = b"-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAPUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=
+-----END PUBLIC KEY-----
+";
 
 fuzz_target!(|bytes: &[u8]| {
     let keys = Key::parse_all(bytes).unwrap_or_default();
@@ -13,5 +19,11 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(mut hashing) = Signatures::parse(bytes).and_then(Signatures::hashing) {
         hashing.update(b"what nobody signed");
         let _ = hashing.verify(&keys);
+    }
+    let _ = CosignKey::parse(bytes);
+    if let (Ok(key), Some((signature, payload))) =
+        (CosignKey::parse(COSIGN), bytes.split_at_checked(64))
+    {
+        assert!(!matches!(key.verify(payload, signature), Ok(Some(_))));
     }
 });

@@ -141,6 +141,51 @@ fn an_image_must_be_the_one_that_was_asked_for() {
     assert!(rkt.ok(&["image", "list", "--no-legend"]).is_empty());
 }
 
+/// Labels that were asked for find their place in the template, and must be the image's own; of
+/// several places the first that has the image gives it.
+#[test]
+fn labels_choose_the_image_and_mirrors_stand_in() {
+    let (rkt, mut internet) = (Rkt::new(), Internet::new());
+    let of = |arch: &str| {
+        let label = |name: &str, value: &str| json!({"name": name, "value": value});
+        let labels = [
+            label("version", "1.0"),
+            label("os", "linux"),
+            label("arch", arch),
+        ];
+        let image = app("shop.test/app", "1.0");
+        bytes(&rkt, &image.field("labels", json!(labels)))
+    };
+    let (arm, liar) = (of("aarch64"), of("amd64"));
+    internet.host("lost.test", |_| Reply::status(404));
+    internet.host("shop.test", move |request| match request.path.as_str() {
+        path if path.contains("ac-discovery") => {
+            let tag = |host: &str| {
+                format!(
+                    r#"<meta name="ac-discovery"
+                    content="shop.test https://{host}/{{name}}-{{version}}-{{os}}-{{arch}}.{{ext}}">"#
+                )
+            };
+            Reply::ok(tag("lost.test") + &tag("shop.test"))
+        }
+        "/shop.test/app-1.0-linux-aarch64.aci" => Reply::ok(arm.clone()),
+        "/shop.test/app-1.0-linux-armv7l.aci" => Reply::ok(liar.clone()),
+        _ => Reply::status(404),
+    });
+    let fetch = |name: &str| inside(&internet, &rkt, &[OPEN, "fetch", "--full", name]);
+    fetch("shop.test/app:1.0,arch=armv7l").refused(&["\"arch\"", "amd64", "armv7l"]);
+    assert!(rkt.ok(&["image", "list", "--no-legend"]).is_empty());
+    let id = fetch("shop.test/app:1.0,arch=aarch64").expect(0);
+    assert!(!internet.asked("lost.test").is_empty());
+    let manifest = rkt.json(&["image", "cat-manifest", id.text()]);
+    let labels = manifest["labels"].as_array().unwrap();
+    assert!(labels.contains(&json!({"name": "arch", "value": "aarch64"})));
+    // This machine's own is what is meant where nothing is said.
+    fetch("shop.test/app:1.0").refused(&["404", "lost.test"]);
+    let asked = internet.asked("shop.test");
+    assert!(asked.iter().any(|r| r.path.ends_with("-linux-amd64.aci")));
+}
+
 /// What was fetched from a place under no name is not taken for another name that leads there.
 #[test]
 fn a_place_that_is_known_holds_no_other_image() {

@@ -102,6 +102,11 @@ fn the_configuration_becomes_a_manifest_with_the_originals_names() {
         annotation("appc.io/docker/entrypoint"),
         r#"["/probe","report"]"#
     );
+    assert_eq!(annotation("appc.io/docker/cmd"), r#"["one","two"]"#);
+    assert_eq!(
+        annotation("appc.io/docker/originalname"),
+        layout.reference("")
+    );
     assert_eq!(annotation("appc.io/docker/stopsignal"), "SIGQUIT");
     assert_eq!(annotation("created"), "2024-05-01T12:00:00Z");
     let label = |name: &str| {

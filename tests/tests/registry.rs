@@ -66,6 +66,46 @@ fn images_of_a_real_registry_run() {
         .refused(&["https://"]);
 }
 
+/// Images for several machines, as both kinds of lists, in a registry that checks them; and layers
+/// that nobody compressed.
+#[test]
+fn lists_of_a_real_registry_are_searched() {
+    let (rkt, registry) = (Rkt::new(), Registry::start());
+    let mut layout = Layout::new(rkt.path("layout"));
+    let plain = Layer::new()
+        .compressed(Compression::None)
+        .file("own", 0o644, "plain");
+    let mine = script("cat /own", &[plain]).published();
+    let other = script("echo other", &[])
+        .for_platform("linux", "s390x")
+        .published();
+    let entry = |image: &Published, arch: &str| {
+        let mut entry = e2e::oci::descriptor(MANIFEST, &image.manifest);
+        entry["platform"] = json!({"os": "linux", "architecture": arch});
+        entry
+    };
+    layout.add_published(&other, "other");
+    layout.add_published(&mine, "mine");
+    let list = json!({"schemaVersion": 2, "mediaType": INDEX,
+        "manifests": [entry(&other, "s390x"), entry(&mine, "amd64")]});
+    layout.document(INDEX, list.to_string().as_bytes(), "list");
+    let from = layout.reference("list");
+    registry.push(&from, "it:oci", &["--all", "--preserve-digests"]);
+    registry.push(&from, "it:docker", &["--all", "--format=v2s2"]);
+    for tag in ["it:oci", "it:docker"] {
+        let rkt = Rkt::new();
+        assert_eq!(run(&rkt, &registry.image(tag)), ["plain"], "{tag}");
+    }
+    registry.push(
+        &layout.reference("other"),
+        "other:v1",
+        &["--preserve-digests"],
+    );
+    let id = fetch(&rkt, &registry.image("it:oci")).expect(0);
+    let by_list = registry.image(&format!("it@{}", sha256(list.to_string().as_bytes())));
+    assert_eq!(fetch(&rkt, &by_list).expect(0).text(), id.text());
+}
+
 #[test]
 fn what_is_there_costs_one_request() {
     let (rkt, registry) = (Rkt::new(), Registry::start());

@@ -48,14 +48,22 @@ impl Images {
         let net = Net::new(context);
         let places = net.downloader()?.discover(&name.name, &name.labels);
         let places = places.doing_with(|| format!("no image named \"{name}\" in the store"))?;
-        let mut failed: Option<Failure> = None;
+        let mut failed: Vec<Failure> = Vec::new();
+        // Mirrors are tried in their order.
         for place in &places {
             match self.download(context, place, wanted) {
                 Ok(id) => return Ok(id),
-                // Mirrors are tried in their order; the first failure is the one to tell.
-                Err(failure) => failed = failed.or(Some(failure)),
+                Err(failure) => failed.push(failure),
             }
         }
-        Err(failed.unwrap_or_else(|| Failure::new(format!("cannot discover \"{name}\""))))
+        // Why one does not have it says nothing about the next one's reason.
+        Err(match failed.len() {
+            0 => Failure::new(format!("cannot discover \"{name}\"")),
+            1 => failed.swap_remove(0),
+            _ => {
+                let reasons: Vec<String> = failed.iter().map(Failure::brief).collect();
+                Failure::new(reasons.join("; "))
+            }
+        })
     }
 }
