@@ -70,7 +70,7 @@ pub(crate) fn of_pod(
         no_new_privileges: false,
         oom_score_adj: None,
         cgroups: means.cgroups,
-        network: means.own_network && args.net != "none",
+        network: means.own_network && args.net != "none" && sandbox::ids::is_hosts(),
         alone: manifest.apps.len() == 1 && !args.mutable,
     };
     let namespaces = sysctl::Namespaces {
