@@ -387,12 +387,15 @@ fn the_default_network_and_ports_of_the_host() {
     let words = ["--exec=/probe", "--", "serve", "80"];
     let args = [&["run", &save, "--port=web:18080", &image], &words[..]].concat();
     let mut running = Running::start(lab.wrap(&user.command(&args)));
+    // From the host, by its loopback, and from another one.
     let ask = "for n in 1 2 3 4 5; do exec 3<>/dev/tcp/$0/18080 && head -n1 <&3 && exit 0; sleep 0.2; done; exit 1";
     until(LIMIT, "an answer", || {
         assert!(running.try_status().is_none(), "{}", running.stderr());
         let output = lab.finish(lab.host("bash", &["-c", ask, "127.0.0.1"]));
         output.stdout.trim() == "pong"
     });
+    let output = lab.finish(lab.far("bash", &["-c", ask, Lab::HOST]));
+    assert_eq!(output.stdout.trim(), "pong", "{}", output.all());
     let uuid = fs::read_to_string(&file).unwrap();
     user.stop(&uuid);
     running.finish();
