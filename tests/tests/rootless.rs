@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::process::Command;
 use std::time::Duration;
 
-use e2e::{Lab, Output, Rkt, Running, fixtures, until};
+use e2e::{Output, Rkt, Running, fixtures, until};
 
 const USER: u32 = 54_400;
 const FIRST: u32 = 7_000_000;
@@ -28,18 +28,6 @@ impl User {
             0 => String::new(),
             _ => format!("rkt-e2e:{FIRST}:{count}\n"),
         };
-        // Open to everybody, as udev makes it where there is one.
-        let tun = (
-            rustix::fs::makedev(10, 200),
-            rustix::fs::Mode::from_raw_mode(0o666),
-        );
-        let device = rustix::fs::FileType::CharacterDevice;
-        rustix::fs::mknodat(rustix::fs::CWD, etc.join("tun"), device, tun.1, tun.0).unwrap();
-        fs::set_permissions(
-            etc.join("tun"),
-            std::os::unix::fs::PermissionsExt::from_mode(0o666),
-        )
-        .unwrap();
         for (name, text) in [("passwd", &passwd), ("subuid", &ids), ("subgid", &ids)] {
             fs::write(etc.join(name), text).unwrap();
         }
@@ -52,7 +40,6 @@ impl User {
     fn command(&self, args: &[&str]) -> Command {
         let inner = self.rkt.command(args);
         let script = "for f in passwd subuid subgid; do mount --bind \"$0/$f\" /etc/$f || exit 99; done; \
-                      mount --bind \"$0/tun\" /dev/net/tun || exit 99; \
                       exec setpriv --reuid=54400 --regid=54400 --clear-groups \"$@\"";
         let mut command = Command::new("unshare");
         command
@@ -275,7 +262,7 @@ fn what_an_ordinary_user_cannot_have_is_said() {
     let user = User::new(65_536);
     let image = user.fetch(&fixtures::busybox());
     let run = |flags: &[&str]| user.run(&[&["run"], flags, &[&image, "--exec=/bin/true"]].concat());
-    run(&["--net=default-restricted"]).refused(&["--net=none", "--net=host"]);
+    run(&[]).refused(&["--net=none", "--net=host"]);
     run(&["--net=none", "--private-users"]).refused(&["--private-users", "root"]);
     user.run(&[
         "run",
@@ -370,55 +357,5 @@ fn a_pod_that_is_killed_leaves_nothing() {
     let parent = rustix::process::Pid::from_raw(parent.parse().unwrap()).unwrap();
     rustix::process::kill_process(parent, rustix::process::Signal::KILL).unwrap();
     running.finish();
-    user.assert_clean();
-}
-
-/// Through `pasta`, as the user's own connections; the host is a lab's.
-#[test]
-fn the_default_network_and_ports_of_the_host() {
-    let user = User::new(65_536);
-    let lab = Lab::new();
-    // The far host is not the gateway, whose address `pasta` has other uses for.
-    lab.ip("route add default via 192.0.2.9");
-    lab.ip("link set lo up");
-    let image = user.fetch(&fixtures::probe().port("web", "tcp", 80));
-    let file = user.rkt.data().join("uuid");
-    let save = format!("--uuid-file-save={}", file.display());
-    let words = ["--exec=/probe", "--", "serve", "80"];
-    let args = [&["run", &save, "--port=web:18080", &image], &words[..]].concat();
-    let mut running = Running::start(lab.wrap(&user.command(&args)));
-    // From the host, by its loopback, and from another one.
-    let ask = "for n in 1 2 3 4 5; do exec 3<>/dev/tcp/$0/18080 && head -n1 <&3 && exit 0; sleep 0.2; done; exit 1";
-    until(LIMIT, "an answer", || {
-        assert!(running.try_status().is_none(), "{}", running.stderr());
-        let output = lab.finish(lab.host("bash", &["-c", ask, "127.0.0.1"]));
-        output.stdout.trim() == "pong"
-    });
-    let output = lab.finish(lab.far("bash", &["-c", ask, Lab::HOST]));
-    assert_eq!(output.stdout.trim(), "pong", "{}", output.all());
-    let uuid = fs::read_to_string(&file).unwrap();
-    user.stop(&uuid);
-    running.finish();
-    let left = Command::new("pgrep")
-        .args(["-u", "54400", "-x", "pasta"])
-        .output()
-        .unwrap();
-    assert_eq!(String::from_utf8(left.stdout).unwrap(), "");
-    // Outwards: the far host sees the host.
-    let busybox = user.fetch(
-        &fixtures::busybox()
-            .symlink("/bin/nc", "busybox")
-            .symlink("/bin/ip", "busybox"),
-    );
-    let mut server = Running::start(lab.far(
-        "busybox",
-        &["nc", "-l", "-p", "81", "-e", "/bin/echo", "far"],
-    ));
-    let script = "nc 192.0.2.1 81 < /dev/null; ip addr show eth0 | grep -c 192.0.2.2";
-    let output =
-        Running::start(lab.wrap(&user.command(&[&["run"], &shell(&busybox, script)[..]].concat())));
-    let output = output.finish().expect(0);
-    assert_eq!(output.app_lines(), ["far", "1"], "{}", output.all());
-    let _ = server.try_status();
     user.assert_clean();
 }

@@ -41,7 +41,6 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ("test", "/sbin/mke2fs", "e2fsprogs"),
     ("test", "/usr/bin/keyctl", "keyutils"),
     ("test", "/usr/bin/newuidmap", "uidmap"),
-    ("test", "/usr/bin/pasta", "passt"),
     ("bench", "/usr/bin/openssl", "openssl"),
     ("bench", "/usr/lib/cni/ptp", "containernetworking-plugins"),
     ("bench", "/usr/sbin/iptables", "iptables"),

@@ -70,7 +70,7 @@ pub(crate) fn of_pod(
         no_new_privileges: false,
         oom_score_adj: None,
         cgroups: means.cgroups,
-        network: means.own_network && args.net != "none" && sandbox::ids::is_hosts(),
+        network: means.own_network && args.net != "none",
         alone: manifest.apps.len() == 1 && !args.mutable,
     };
     let namespaces = sysctl::Namespaces {
