@@ -163,9 +163,10 @@ pub(crate) fn mount(
         // save what a crash makes useless anyway.
         ("volatile", ""),
     ]);
+    options.extend(user_attributes());
     let mount = match mounts::new("overlay", &options, Attr::empty()) {
         // Before Linux 5.10 there was no such option.
-        Err(error) if error.errno == Errno::INVAL && fits => {
+        Err(error) if error.errno == Errno::INVAL && fits && user_attributes().is_none() => {
             mounts::new("overlay", &options[..options.len() - 1], Attr::empty())
         }
         // Before Linux 6.7 they had to be given at once.
@@ -250,11 +251,13 @@ fn view(directories: &[PathBuf]) -> Result<OwnedFd, Failure> {
     let (_open, names) = short_names(directories)?;
     let mut options = vec![("source", "overlay")];
     options.extend(names.iter().map(|name| ("lowerdir+", name.as_str())));
+    options.extend(user_attributes());
     match mounts::new("overlay", &options, Attr::RDONLY) {
         // Before Linux 6.7 they had to be given at once.
         Err(error) if error.errno == Errno::INVAL => {
             let joined = names.join(":");
-            let options = [("source", "overlay"), ("lowerdir", joined.as_str())];
+            let mut options = vec![("source", "overlay"), ("lowerdir", joined.as_str())];
+            options.extend(user_attributes());
             mounts::new("overlay", &options, Attr::RDONLY)
         }
         other => other,
@@ -278,6 +281,11 @@ fn short_names(directories: &[PathBuf]) -> Result<(Vec<OwnedFd>, Vec<String>), F
     Ok((open, names))
 }
 
+/// The overlay's own notes go where an ordinary user may write them.
+fn user_attributes() -> Option<(&'static str, &'static str)> {
+    (!sandbox::ids::is_hosts()).then_some(("userxattr", ""))
+}
+
 /// What fsconfig(2) takes as one value.
 const OPTION_MAX: usize = 256;
 
@@ -286,10 +294,11 @@ const OPTION_MAX: usize = 256;
 fn mount_at_once(lowers: &[PathBuf], layer: &Layer) -> Result<(), Failure> {
     let (_open, names) = short_names(lowers)?;
     let options = format!(
-        "lowerdir={},upperdir={},workdir={}",
+        "lowerdir={},upperdir={},workdir={}{}",
         names.join(":"),
         layer.upper,
-        layer.work
+        layer.work,
+        user_attributes().map_or(String::new(), |(name, _)| format!(",{name}"))
     );
     let options = std::ffi::CString::new(options).doing("a path holds a NUL")?;
     rustix::mount::mount(

@@ -17,6 +17,7 @@ mod output;
 mod podfiles;
 mod private_users;
 mod remote;
+mod rootless;
 mod signed;
 mod stage1;
 

@@ -13,8 +13,8 @@ use stage1_abi::{PrivateUsers, path};
 use crate::failure::{Doing, Failure};
 
 /// Subordinate ids, as subuid(5) and subgid(5) give them out.
-const SUBUID: &str = "/etc/subuid";
-const SUBGID: &str = "/etc/subgid";
+pub(crate) const SUBUID: &str = "/etc/subuid";
+pub(crate) const SUBGID: &str = "/etc/subgid";
 /// Whose ids are pods'; the first that is found there.
 const OWNERS: [&str; 2] = ["rkt", "root"];
 /// The ids that systemd keeps for containers: what pods get where nobody says otherwise.

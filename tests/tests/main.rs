@@ -50,6 +50,7 @@ mod real;
 mod registry;
 mod registry_faults;
 mod rendering;
+mod rootless;
 mod stages;
 mod start_errors;
 mod stats;

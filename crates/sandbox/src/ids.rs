@@ -84,6 +84,85 @@ pub fn namespace(ranges: &[IdRange]) -> Result<OwnedFd, Error> {
     }
 }
 
+/// Whether this process is in the host's own user namespace. Root of another one has no privileges
+/// over what belongs to the host.
+pub fn is_hosts() -> bool {
+    // The kernel's fixed number of it (PROC_USER_INIT_INO). Without `/proc` there is no other.
+    const HOSTS: &str = "user:[4026531837]";
+    std::fs::read_link("/proc/self/ns/user").map_or(true, |link| link.as_os_str() == HOSTS)
+}
+
+/// Moves this process, an ordinary user's with one thread, into a new user namespace, as its root,
+/// and into a mount namespace of that. `name` is called in another process of the user's: it gives
+/// this one its ids, by programs that may, and says whether it did. Supplementary groups stay.
+///
+/// # Errors
+/// As unshare(2) and setresuid(2); `EPERM` if no ids were given.
+pub fn enter_new(name: impl FnOnce(Pid) -> bool) -> Result<(), Error> {
+    let making = || ("make", "a user namespace");
+    let (waits, goes) = pipe_with(PipeFlags::CLOEXEC).context(making().0, making().1)?;
+    let own = rustix::process::getpid();
+    // SAFETY: this process has one thread, as unshare(2) of a user namespace demands anyway.
+    match unsafe { clone(Namespaces::empty(), None) }.context(making().0, making().1)? {
+        Cloned::Child => {
+            // SAFETY: the copy of the descriptor in this process is used by nobody else.
+            unsafe { rustix::io::close(goes.as_raw_fd()) };
+            let named = wait(&waits) == Ok(true) && name(own);
+            crate::exec::exit_now(u8::from(!named))
+        }
+        Cloned::Parent(child) => {
+            let moved = crate::clone::unshare(Namespaces::USER | Namespaces::MOUNT)
+                .and_then(|()| rustix::io::write(&goes, b"G").map(drop));
+            drop(goes);
+            let none = rustix::process::WaitOptions::empty();
+            let ended = rustix::process::waitpid(Some(child.pid), none);
+            moved.context(making().0, making().1)?;
+            match ended.context("wait for", "the one who gives ids")? {
+                Some((_, status)) if status.exit_status() == Some(0) => {}
+                _ => return Err(Errno::PERM).context("get ids for", "a user namespace"),
+            }
+            take_root().context("become", "root of a user namespace")
+        }
+    }
+}
+
+/// Moves this process, which has one thread, into the user namespace that a user of the same id
+/// made, as its root, and into a new mount namespace of that.
+///
+/// # Errors
+/// As setns(2), setresuid(2) and unshare(2).
+pub fn enter_that_of(pid: Pid) -> Result<(), Error> {
+    let what = || format!("the user namespace of process {}", pid.as_raw_nonzero());
+    crate::clone::enter(of(pid)?.as_fd(), Namespaces::USER)
+        .and_then(|()| take_root())
+        .and_then(|()| crate::clone::unshare(Namespaces::MOUNT))
+        .context("enter", what())
+}
+
+/// Gives the user namespace of a process of this user's the one id that needs no privileges: its
+/// own, as root.
+///
+/// # Errors
+/// As write(2) to `uid_map` and `gid_map`.
+pub fn map_own(pid: Pid) -> Result<(), Error> {
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    for (name, text) in [
+        ("uid_map", format!("0 {} 1", uid.as_raw())),
+        ("setgroups", "deny".to_owned()),
+        ("gid_map", format!("0 {} 1", gid.as_raw())),
+    ] {
+        let path = of_process(pid, name);
+        std::fs::write(&path, text).context("map ids with", path.display())?;
+    }
+    Ok(())
+}
+
+fn take_root() -> Result<(), Errno> {
+    set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
+    set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
+    set_dumpable_behavior(DumpableBehavior::Dumpable)
+}
+
 /// The user namespace of a process.
 ///
 /// # Errors
@@ -116,9 +195,7 @@ pub fn wait(pipe: impl AsFd) -> Result<bool, Errno> {
 /// As setresuid(2); `EINVAL` where the namespace has no id 0.
 pub fn become_root() -> Result<(), Errno> {
     set_thread_groups(&[])?;
-    set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
-    set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
-    set_dumpable_behavior(DumpableBehavior::Dumpable)
+    take_root()
 }
 
 fn of_process(pid: Pid, file: &str) -> PathBuf {

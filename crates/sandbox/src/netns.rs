@@ -39,6 +39,25 @@ pub fn create() -> Result<OwnedFd, Errno> {
     made
 }
 
+/// Opens a socket in `netns`. Outside the host's user namespace there is no way back into the host's
+/// network, so that a thread of its own goes there.
+///
+/// # Errors
+/// As setns(2).
+pub fn open_in<T: Send>(
+    netns: BorrowedFd<'_>,
+    open: impl FnOnce() -> T + Send,
+) -> Result<T, Errno> {
+    if crate::ids::is_hosts() {
+        return within(netns, open);
+    }
+    let there = || {
+        set_namespace(netns, Namespaces::NET)?;
+        Ok(open())
+    };
+    std::thread::scope(|scope| scope.spawn(there).join()).unwrap_or(Err(Errno::IO))
+}
+
 /// Runs `work` with the calling thread inside `netns`, and comes back. Sockets opened in there
 /// belong to `netns` for good.
 ///

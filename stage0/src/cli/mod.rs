@@ -57,11 +57,7 @@ fn run(entry: &Entry, path: &[&Entry], matches: &ArgMatches, groups: groups::Gro
     usage::warn_deprecated(matches, entry);
     let debug = flags::Values::is(matches, "debug");
     let outcome = Context::new(matches, groups).and_then(|context| {
-        if entry.needs_root && !rustix::process::geteuid().is_root() {
-            return Err(crate::failure::Failure::new(
-                "cannot run as unprivileged user",
-            ));
-        }
+        crate::rootless::enter(&context, entry)?;
         (entry.run)(&context, matches)
     });
     match outcome {

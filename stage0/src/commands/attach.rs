@@ -27,6 +27,7 @@ pub(super) const ENTRY: Entry = Entry {
     },
     run: attach,
     needs_root: true,
+    joins: true,
     ..Entry::BASE
 };
 

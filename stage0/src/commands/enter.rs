@@ -24,6 +24,7 @@ pub(super) const ENTRY: Entry = Entry {
     arguments,
     run: enter,
     needs_root: true,
+    joins: true,
     ..Entry::BASE
 };
 

@@ -33,6 +33,7 @@ mod uuids;
 mod version;
 
 use clap::{ArgMatches, Command};
+pub(crate) use running::pid as pid_of;
 
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
@@ -57,6 +58,8 @@ pub(crate) struct Entry {
     pub(crate) run: fn(&Context, &ArgMatches) -> Outcome,
     /// It refuses to run as another user than root.
     pub(crate) needs_root: bool,
+    /// It works inside one running pod: an ordinary user's enters that pod's user namespace.
+    pub(crate) joins: bool,
     /// It is left out of help texts.
     pub(crate) hidden: bool,
     /// Flags that are accepted with a warning, and what the warning advises.
@@ -75,6 +78,7 @@ impl Entry {
         arguments: |command| command,
         run: |_, _| Ok(std::process::ExitCode::SUCCESS),
         needs_root: false,
+        joins: false,
         hidden: false,
         deprecated: &[],
         children: &[],

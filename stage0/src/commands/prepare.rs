@@ -87,7 +87,7 @@ impl Request {
             stage1: Stage1Choice::read(matches)?,
             policy: PullPolicy::read(matches)?,
             no_overlay: matches.is("no-overlay"),
-            private_users: matches.is("private-users"),
+            private_users: private_users(matches)?,
             strict_isolators: matches.is("strict-isolators"),
         })
     }
@@ -99,7 +99,7 @@ impl Request {
             stage1: Stage1Choice::read(matches)?,
             policy: PullPolicy::Never,
             no_overlay: matches.is("no-overlay"),
-            private_users: matches.is("private-users"),
+            private_users: private_users(matches)?,
             strict_isolators: matches.is("strict-isolators"),
         })
     }
@@ -110,6 +110,16 @@ impl Request {
             What::Images(request) => request.apps.len(),
             What::Manifest(manifest) => manifest.apps.len(),
         }
+    }
+}
+
+/// `--private-users`. The kernel shows no file of an ordinary user's under further ids.
+fn private_users(matches: &ArgMatches) -> Result<bool, Failure> {
+    match matches.is("private-users") {
+        true if !sandbox::ids::is_hosts() => Err(Failure::new(
+            "--private-users needs root: an ordinary user's pods have a user namespace anyway",
+        )),
+        wanted => Ok(wanted),
     }
 }
 

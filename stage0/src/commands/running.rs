@@ -10,7 +10,10 @@ use crate::output;
 pub(super) fn find(context: &Context, pods: &Pods, uuid: &str) -> Result<Pod, Failure> {
     let pod = context.pod(pods, uuid)?;
     match pod.state() {
-        State::Running => Ok(pod),
+        State::Running => {
+            crate::rootless::join(context, &pod)?;
+            Ok(pod)
+        }
         state => Err(Failure::new(format!(
             "pod {:?} isn't currently running, it is {state}",
             pod.uuid()
@@ -19,7 +22,7 @@ pub(super) fn find(context: &Context, pods: &Pods, uuid: &str) -> Result<Pod, Fa
 }
 
 /// Its PID 1, on the host.
-pub(super) fn pid(pod: &Pod) -> Result<u32, Failure> {
+pub(crate) fn pid(pod: &Pod) -> Result<u32, Failure> {
     pod.pid()
         .doing_with(|| format!("unable to determine the pid of pod {:?}", pod.uuid()))?
         .ok_or_else(|| Failure::new(format!("pod {:?} has not started its apps yet", pod.uuid())))

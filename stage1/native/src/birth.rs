@@ -29,7 +29,8 @@ pub(crate) struct Birth<'a> {
 /// A supervisor that waits for the ids of its user namespace.
 #[derive(Debug)]
 pub(crate) struct Nameless {
-    users: PrivateUsers,
+    /// `None`: those of the user namespace that this process is in.
+    users: Option<PrivateUsers>,
     pid: Pid,
     holds: OwnedFd,
 }
@@ -47,13 +48,16 @@ impl Birth<'_> {
         if self.args.ipc.as_deref() != Some("parent") {
             namespaces |= Namespaces::IPC;
         }
-        let Some(users) = self.args.private_users else {
+        if !plan.user_namespace {
             let child = self.clone(namespaces, plan, links, go, None)?;
             return Ok((child, None));
-        };
-        namespaces |= Namespaces::USER;
+        }
+        let users = self.args.private_users;
+        namespaces.set(Namespaces::USER, users.is_some());
         namespaces.set(Namespaces::NET, self.own_network);
-        copy_volumes(&mut plan, users)?;
+        if let Some(users) = users {
+            copy_volumes(&mut plan, users)?;
+        }
         let (waits, holds) = pipe_with(PipeFlags::CLOEXEC).context("make", "a pipe")?;
         let child = self.clone(namespaces, plan, links, go, Some((&waits, &holds)))?;
         let pid = child.pid;
@@ -85,7 +89,7 @@ impl Birth<'_> {
                         unsafe { rustix::io::close(end.as_raw_fd()) };
                     }
                     if let Some((waits, _)) = naming
-                        && !be_named(waits)
+                        && !be_named(waits, self.args.private_users.is_some())
                     {
                         sandbox::exec::exit_now(FAILURE);
                     }
@@ -108,7 +112,9 @@ impl Birth<'_> {
 impl Nameless {
     /// Gives the supervisor its ids; its network namespace, if that is its own.
     pub(crate) fn name(&self, own_network: bool) -> Result<Option<OwnedFd>, Error> {
-        ids::map(self.pid, &[range(self.users)])?;
+        if let Some(users) = self.users {
+            ids::map(self.pid, &[range(users)])?;
+        }
         let network = own_network.then(|| netns::of(self.pid));
         Ok(network.transpose().context("open", "the pod's network")?)
     }
@@ -121,13 +127,18 @@ impl Nameless {
 }
 
 /// In the supervisor: waits for its ids and becomes their root.
-fn be_named(waits: &OwnedFd) -> bool {
+fn be_named(waits: &OwnedFd, by_new_ids: bool) -> bool {
     if ids::wait(waits) != Ok(true) {
         return false;
     }
     // The pod's directory is closed to the pod's root, but not yet to this process.
-    let become_root =
-        || rustix::process::chdir(path::STAGE1_ROOTFS).and_then(|()| ids::become_root());
+    let become_root = || {
+        rustix::process::chdir(path::STAGE1_ROOTFS)?;
+        match by_new_ids {
+            true => ids::become_root(),
+            false => Ok(()),
+        }
+    };
     let Err(errno) = become_root() else {
         return true;
     };

@@ -27,7 +27,9 @@ pub(crate) fn enter(args: impl IntoIterator<Item = OsString>) -> Result<u8, Erro
     let pid = app_process(args.pid, &plan.name)?;
     let pidfd =
         pidfd_open(pid, PidfdFlags::empty()).context("open process", pid.as_raw_nonzero())?;
-    if !args.privileged {
+    // An ordinary user's pod without a cgroup of its own is where its caller was.
+    let limited = sandbox::ids::is_hosts() || !crate::gc::cgroups().is_empty();
+    if !args.privileged && limited {
         sandbox::cgroup::join_those_of(pid)?;
     }
     let mut namespaces = Namespaces::all();

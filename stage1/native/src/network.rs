@@ -30,6 +30,11 @@ impl Network {
     /// Reads what `--net` and the pod's ports want.
     pub(crate) fn plan(args: &RunArgs, pod: &PodManifest) -> Result<Self, Error> {
         let nets = NetList::parse(&args.net).map_err(said)?;
+        if matches!(nets, NetList::Networks { .. }) && !sandbox::ids::is_hosts() {
+            return Err(Error::Network(
+                "an ordinary user cannot attach a pod to the host's networks: give --net=none or --net=host".into(),
+            ));
+        }
         let local_config = local_config(args.local_config.as_deref());
         let ports = forwards(pod)?;
         let request = Request {

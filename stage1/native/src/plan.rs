@@ -55,7 +55,7 @@ impl Pod<'_> {
             apps,
             log: log(&self.args.uuid),
             sysctls: isolation.sysctls.clone(),
-            user_namespace: self.args.private_users.is_some(),
+            user_namespace: has_user_namespace(self.args),
             mutable: self.args.mutable,
             debug: self.args.debug,
             stop_timeout: STOP_TIMEOUT,
@@ -124,7 +124,7 @@ impl Pod<'_> {
             sockets: Vec::new(),
             operations,
             security: isolation.security,
-            user_namespace: self.args.private_users.is_some(),
+            user_namespace: has_user_namespace(self.args),
             cgroup,
         })
     }
@@ -182,6 +182,12 @@ impl Pod<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether the pod is in another user namespace than the host's: one of its own, or the one of an
+/// ordinary user, in which this process is already.
+pub(crate) fn has_user_namespace(args: &RunArgs) -> bool {
+    args.private_users.is_some() || !sandbox::ids::is_hosts()
 }
 
 /// Whose the pod's journal is: its machine ID is its UUID.

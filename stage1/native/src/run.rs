@@ -15,6 +15,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 use sandbox::Context;
 use sandbox::cgroup::{Device, Limits, Location, PodCgroup};
 use sandbox::clone::Child;
+use sandbox::ids;
 use sandbox::memory::poll_at_rest;
 use sandbox::signals::{self, SignalFd};
 use stage1_abi::{RunArgs, env, path};
@@ -65,7 +66,9 @@ fn start(
 ) -> Result<Running, Error> {
     let pod = manifest::pod()?;
     let network = Network::plan(args, &pod)?;
-    host::enter_scope(&args.uuid);
+    if ids::is_hosts() {
+        host::enter_scope(&args.uuid);
+    }
     let devices = mounts::devices_of_pod(&pod);
     let location = find_cgroup(args, &pod)?;
     let means = Means {
@@ -97,7 +100,8 @@ fn start(
     }
     // Apps that have ids of their own have a network namespace that belongs to those: it is made
     // with the supervisor.
-    if args.private_users.is_none() {
+    let own_users = plan::has_user_namespace(args);
+    if !own_users {
         *held = network.namespace()?;
     }
     let interactive = plan
@@ -118,7 +122,7 @@ fn start(
         Ok(networks)
     };
     // Usually beside the making of the apps' file systems.
-    let mut early = match network.comes_first(args) && args.private_users.is_none() {
+    let mut early = match network.comes_first(args) && !own_users {
         true => Some(set_up(held.as_ref())?),
         false => None,
     };
@@ -154,7 +158,9 @@ fn start(
     let namespace = held.as_ref();
     replace_file(path::PID, &supervisor.pid.as_raw_nonzero().to_string())?;
     let pid = supervisor.pid.as_raw_nonzero().get().unsigned_abs();
-    host::register(&args.uuid, pid);
+    if ids::is_hosts() {
+        host::register(&args.uuid, pid);
+    }
     match early.map_or_else(|| set_up(namespace), Ok) {
         Ok(networks) => {
             rustix::io::write(&go, b"G").context("start", "the apps")?;
@@ -191,15 +197,18 @@ fn check_lock() -> Result<(), Error> {
 fn find_cgroup(args: &RunArgs, pod: &PodManifest) -> Result<Option<Location>, Error> {
     // Apps that come later may want it.
     let block = args.mutable || isolators::limits_block_devices(pod)?;
-    Ok(
-        match Location::find(&format!("machine-rkt-{}.slice", args.uuid), block) {
-            Ok(location) => Some(location),
-            Err(error) => {
-                eprintln!("rkt: the pod runs without cgroups: {error}");
-                None
-            }
-        },
-    )
+    let found = Location::find(&format!("machine-rkt-{}.slice", args.uuid), block);
+    let found = found.and_then(|location| match ids::is_hosts() {
+        true => Ok(location),
+        false => location.check_delegated().map(|()| location),
+    });
+    Ok(match found {
+        Ok(location) => Some(location),
+        Err(error) => {
+            eprintln!("rkt: the pod runs without cgroups: {error}");
+            None
+        }
+    })
 }
 
 /// Makes the pod's cgroup.

@@ -57,7 +57,7 @@ impl Socket {
 
     /// A socket to rtnetlink in another namespace.
     pub(crate) fn route_in(netns: BorrowedFd<'_>) -> Result<Self, Errno> {
-        sandbox::netns::within(netns, Self::route)?
+        sandbox::netns::open_in(netns, Self::route)?
     }
 
     /// Without a protocol it is rtnetlink, which has number 0.

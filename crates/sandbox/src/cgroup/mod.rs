@@ -113,6 +113,20 @@ impl Location {
         })
     }
 
+    /// Whether this process may make the pod's cgroup: it is root of the host, or somebody delegated
+    /// the place to its user.
+    ///
+    /// # Errors
+    /// A directory that it may not write to.
+    pub fn check_delegated(&self) -> Result<(), Error> {
+        for (_, place) in &self.places {
+            let parent = place.parent().unwrap_or(place);
+            rustix::fs::access(parent, rustix::fs::Access::WRITE_OK)
+                .context("make a cgroup in", parent.display())?;
+        }
+        Ok(())
+    }
+
     /// The path in the hierarchy that systemd tracks, for the `subcgroup` file.
     pub fn path(&self) -> &Path {
         &self.path

@@ -66,7 +66,7 @@ impl Attributes {
         owner: (u32, u32),
         policy: Policy,
     ) -> Result<(), Errno> {
-        if policy.owners && owner != (self.uid, self.gid) {
+        if policy.owners && !policy.one_id && owner != (self.uid, self.gid) {
             fchown(&file, Some(uid(self.uid)), Some(gid(self.gid)))?;
         }
         fchmod(&file, self.mode)?;
@@ -86,7 +86,7 @@ impl Attributes {
         link: bool,
         policy: Policy,
     ) -> Result<(), Errno> {
-        if policy.owners {
+        if policy.owners && !policy.one_id {
             let flags = AtFlags::SYMLINK_NOFOLLOW;
             chownat(
                 parent,

@@ -34,18 +34,31 @@ pub(crate) use diff::{AUFS, OPAQUE, OPAQUE_NAME, WHITEOUT, is_whiteout};
 /// What this process may do.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy {
-    /// Whether owners, devices and capabilities are set; without root they cannot be, and
-    /// devices are left out.
+    /// Whether owners and capabilities are set; without root they cannot be.
     pub(crate) owners: bool,
+    /// Whether devices are made; only the host's root can, others leave them out.
+    devices: bool,
+    /// The user namespace has one id: everything is its.
+    one_id: bool,
 }
 
 impl Policy {
     /// All of it as root, of this user namespace at least.
     pub(crate) fn of_this_process() -> Self {
+        let hosts = sandbox::ids::is_hosts();
+        let owners = rustix::process::geteuid().is_root();
         Policy {
-            owners: rustix::process::geteuid().is_root(),
+            owners,
+            devices: owners && hosts,
+            one_id: !hosts && has_one_id(),
         }
     }
+}
+
+/// Whether this process's user namespace has one id only.
+fn has_one_id() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().skip(2).eq(["1"])
 }
 
 /// The digest of a written file by its inode, so that a checksum needs not read it again.
@@ -131,7 +144,7 @@ impl Extractor {
                     symlinkat(target.as_slice(), &*parent, name)
                 })
             }
-            Kind::Character(..) | Kind::Block(..) if !self.policy.owners => return Ok(()),
+            Kind::Character(..) | Kind::Block(..) if !self.policy.devices => return Ok(()),
             Kind::Character(major, minor) => {
                 self.node(&parent, name, FileType::CharacterDevice, (*major, *minor))
             }

@@ -29,6 +29,8 @@ pub fn overlay_supported(data: &Path) -> Result<(), String> {
         Ok(AUFS) => return unusable("AUFS"),
         Ok(ZFS) => return unusable("ZFS"),
         Ok(OVERLAY) => return nested(existing),
+        // The kernel may not let an ordinary user.
+        Ok(_) if !sandbox::ids::is_hosts() => return nested(existing),
         Ok(_) => {}
         Err(e) => return Err(format!("cannot stat {}: {e}", existing.display())),
     }
@@ -68,7 +70,7 @@ fn has_types(directory: &Path) -> rustix::io::Result<bool> {
     Ok(true)
 }
 
-/// Tries an overlay whose directories are on an overlay.
+/// Tries an overlay.
 fn nested(directory: &Path) -> Result<(), String> {
     let scratch = directory.join(format!(".overlay-probe-{}", std::process::id()));
     let probe = || -> rustix::io::Result<OwnedFd> {
@@ -82,6 +84,9 @@ fn nested(directory: &Path) -> Result<(), String> {
             mkdirat(CWD, scratch.join(name), Mode::RWXU)?;
             fsconfig_set_string(context.as_fd(), key, scratch.join(name))?;
         }
+        if !sandbox::ids::is_hosts() {
+            rustix::mount::fsconfig_set_flag(context.as_fd(), "userxattr")?;
+        }
         fsconfig_create(context.as_fd())?;
         fsmount(
             context.as_fd(),
@@ -92,7 +97,8 @@ fn nested(directory: &Path) -> Result<(), String> {
     // The mount goes with its descriptor.
     let outcome = probe().map(drop);
     let _ = remove_tree(&scratch);
-    outcome.map_err(|e| format!("unsupported filesystem: overlay on overlay: {e}"))
+    let place = directory.display();
+    outcome.map_err(|e| format!("unsupported filesystem: overlay in {place}: {e}"))
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub(super) const ENTRY: Entry = Entry {
         ])
     },
     run: add,
-    needs_root: false,
+    joins: true,
     ..Entry::BASE
 };
 

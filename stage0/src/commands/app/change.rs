@@ -30,6 +30,7 @@ pub(super) const START: Entry = Entry {
             _ => Err(failed("start", &app, &pod)),
         }
     },
+    joins: true,
     ..Entry::BASE
 };
 
@@ -48,6 +49,7 @@ pub(super) const STOP: Entry = Entry {
             _ => Err(failed("stop", &app, &pod)),
         }
     },
+    joins: true,
     ..Entry::BASE
 };
 
@@ -63,6 +65,7 @@ pub(super) const RM: Entry = Entry {
         pod.lock()?.remove(&app)?;
         Ok(ExitCode::SUCCESS)
     },
+    joins: true,
     ..Entry::BASE
 };
 

@@ -27,6 +27,7 @@ pub(super) const ENTRY: Entry = Entry {
             arguments: enter::arguments,
             run: enter::enter,
             needs_root: true,
+            joins: true,
             ..Entry::BASE
         },
         list::ENTRY,

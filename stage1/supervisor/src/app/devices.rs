@@ -54,7 +54,14 @@ pub(super) fn mount(root: &Root, stage1: &Root, user_namespace: bool) -> Result<
         ("mode", "0620"),
         ("gid", "5"),
     ];
-    let pts = mounts::new("devpts", &options, Attr::NOSUID | Attr::NOEXEC)?;
+    let attr = Attr::NOSUID | Attr::NOEXEC;
+    let pts = match mounts::new("devpts", &options, attr) {
+        // A user namespace of one id has no group 5.
+        Err(error) if error.errno == Errno::INVAL && user_namespace => {
+            mounts::new("devpts", &options[..3], attr)
+        }
+        mount => mount,
+    }?;
     attach_in(&pts, root, "/dev/pts")?;
     let shm = mounts::copy(stage1, Path::new("dev/shm"), false).context("open", "/dev/shm")?;
     attach_in(&shm, root, "/dev/shm")

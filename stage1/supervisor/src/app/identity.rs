@@ -39,7 +39,9 @@ pub(super) fn set_oom_score(score: Option<i32>) -> Result<(), Error> {
 fn become_error(errno: Errno, id: impl std::fmt::Display, kind: &str) -> Error {
     let object = match errno {
         Errno::INVAL => {
-            format!("{kind} {id}, which is not among the ids of the pod (--private-users)")
+            format!(
+                "{kind} {id}, which is not among the ids of the pod's user namespace (--private-users, or an ordinary user's pod)"
+            )
         }
         _ => format!("{kind} {id}"),
     };
@@ -47,6 +49,14 @@ fn become_error(errno: Errno, id: impl std::fmt::Display, kind: &str) -> Error {
         operation: "become",
         object,
         errno,
+    }
+}
+
+/// A user namespace of one id keeps the groups of who made it (user_namespaces(7), "setgroups").
+fn set_groups(groups: &[Gid]) -> Result<(), Errno> {
+    match set_thread_groups(groups) {
+        Err(Errno::PERM) if groups.is_empty() && !sandbox::ids::is_hosts() => Ok(()),
+        other => other,
     }
 }
 
@@ -74,7 +84,7 @@ pub fn become_user(identity: &Identity, security: &Security) -> Result<(), Error
         set_keep_capabilities(true).context("keep", "capabilities")?;
     }
     let groups: Vec<Gid> = identity.groups.iter().map(|&g| Gid::from_raw(g)).collect();
-    set_thread_groups(&groups)
+    set_groups(&groups)
         .map_err(|e| become_error(e, format!("{:?}", identity.groups), "supplementary groups"))?;
     let gid = Gid::from_raw(identity.gid);
     set_thread_res_gid(gid, gid, gid).map_err(|e| become_error(e, identity.gid, "group"))?;
