@@ -23,7 +23,10 @@ const PLACES: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"];
 /// Gets an ordinary user the privileges that a command needs, as far as there are any to get.
 pub(crate) fn enter(context: &Context, entry: &Entry) -> Result<(), Failure> {
     if geteuid().is_root() {
-        return Ok(());
+        return match entry.needs_root {
+            true => refuse_others(&context.data_dir),
+            false => Ok(()),
+        };
     }
     if !is_own(&context.data_dir) {
         return match entry.needs_root {
@@ -53,6 +56,18 @@ pub(crate) fn join(context: &Context, pod: &Pod) -> Result<(), Failure> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| Failure::new("the pod's pid is none"))?;
     ids::enter_that_of(pid).doing_with(|| format!("cannot join pod {:?}", pod.uuid()))
+}
+
+/// Root runs nothing that somebody else may have put into a pod's directory.
+pub(crate) fn refuse_others(directory: &Path) -> Result<(), Failure> {
+    match directory.metadata() {
+        Ok(meta) if meta.uid() != 0 && geteuid().is_root() => Err(Failure::new(format!(
+            "the data directory {} belongs to user {}: root does not run what is in it; run the command as that user, or give another directory with --dir",
+            directory.display(),
+            meta.uid()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Whether the directory is this user's, or will be.

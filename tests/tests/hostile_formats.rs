@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -292,7 +293,9 @@ fn a_million_tiny_files_are_refused() {
     let registry = bomb_registry(many);
     let image = format!("docker://{}/it:v1", registry.authority());
     let rkt = Rkt::new();
-    std::os::unix::fs::chown(rkt.data(), Some(65_534), Some(65_534)).unwrap();
+    // A store that members of a group share: one of the user's own would be rendered, too.
+    std::os::unix::fs::chown(rkt.data(), None, Some(65_534)).unwrap();
+    std::fs::set_permissions(rkt.data(), PermissionsExt::from_mode(0o2770)).unwrap();
     let plain = rkt.command(&[OPEN, "fetch", &image]);
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);

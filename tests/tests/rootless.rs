@@ -98,6 +98,8 @@ impl User {
             let output = self.run(&args).expect(0);
             assert!(!output.stderr.contains("cannot"), "{}", output.all());
         }
+        // What is left to see is root's to see.
+        chown(self.rkt.data(), Some(0), Some(0)).unwrap();
         self.rkt.assert_clean();
     }
 }
@@ -286,6 +288,36 @@ fn what_an_ordinary_user_cannot_have_is_said() {
             .stderr
             .contains("resource/memory is not applied")
     );
+    user.assert_clean();
+}
+
+/// A pod's directory may hold programs for the commands to run: its owner's, not root's.
+#[test]
+fn root_runs_nothing_of_a_users() {
+    let user = User::new(65_536);
+    let image = user.fetch(&fixtures::busybox());
+    let prepared = user.ok(&["prepare", &image, "--exec=/bin/true"]);
+    let uuid = prepared.trim();
+    for command in [
+        &["gc"][..],
+        &["rm", uuid],
+        &["enter", uuid],
+        &["run-prepared", "--net=none", uuid],
+        &["run", "--net=none", &image],
+    ] {
+        let output = user.rkt.run(command);
+        output.refused(&["belongs to user 54400", "--dir"]);
+    }
+    assert!(user.ok(&["status", uuid]).contains("state=prepared"));
+    user.run(&["rm", uuid]).expect(0);
+    let (running, uuid) = user.start(
+        &["run"],
+        &["--net=none", &image, "--exec=/bin/sleep", "--", "inf"],
+    );
+    let output = user.rkt.run(&["stop", &uuid]);
+    output.refused(&["belongs to user 54400"]);
+    user.stop(&uuid);
+    running.finish();
     user.assert_clean();
 }
 

@@ -171,9 +171,19 @@ impl Feed<'_> {
     }
 }
 
-/// Reads until the buffer is full or the source ends.
+/// Reads until the buffer is full or the source ends. The buffer's old bytes are written over: to
+/// clear them each time would cost as much as the reading itself.
 fn fill(source: &mut dyn Read, buffer: &mut Vec<u8>) -> io::Result<()> {
-    buffer.clear();
-    source.take(PIECE as u64).read_to_end(buffer)?;
+    buffer.resize(PIECE, 0);
+    let mut filled = 0;
+    while filled < PIECE {
+        match source.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    buffer.truncate(filled);
     Ok(())
 }

@@ -62,6 +62,7 @@ pub(crate) struct Entrypoints {
 impl Entrypoints {
     /// Reads which stage1 a pod was prepared with.
     pub(crate) fn of(context: &Context, pod: &Pod) -> Result<Self, Failure> {
+        crate::rootless::refuse_others(&context.data_dir)?;
         let problem = || format!("cannot find the stage1 of pod {:?}", pod.uuid());
         let manifest = pod.stage1_manifest().doing_with(problem)?;
         let root = match pod.uses_overlay().doing_with(problem)? {

@@ -162,7 +162,10 @@ fn fetch(rkt: &Rkt, image: &str) -> Command {
 fn unprivileged(rkt: &Rkt, image: &str) -> Result<Command> {
     let data = rkt.data();
     let nobody = 65534;
-    let given = std::os::unix::fs::chown(&data, Some(nobody), Some(nobody));
+    // A store that members of a group share: one of the user's own would be rendered, too.
+    let given = std::os::unix::fs::chown(&data, None, Some(nobody)).and_then(|()| {
+        std::fs::set_permissions(&data, std::os::unix::fs::PermissionsExt::from_mode(0o2770))
+    });
     given.map_err(|e| format!("cannot give {} away: {e}", data.display()))?;
     let plain = fetch(rkt, image);
     let mut command = Command::new("setpriv");
