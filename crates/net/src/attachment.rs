@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::Network;
 use crate::error::{Error, Result};
 use crate::ipam::dhcp::Keeper;
 use crate::nft::Firewall;
@@ -113,6 +114,8 @@ pub(crate) struct Attachment<'a> {
     /// The plugin configuration at work and its network's version, for delegating.
     pub(crate) conf: &'a serde_json::Map<String, serde_json::Value>,
     pub(crate) cni_version: &'a str,
+    /// All of the network's plugins.
+    pub(crate) configuration: &'a Network,
 }
 
 impl<'a> Attachment<'a> {
@@ -157,6 +160,7 @@ impl<'a> Attachment<'a> {
             runtime: self.runtime,
             paths: self.paths,
             cni_version: self.cni_version,
+            configuration: self.configuration,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::attachment::{Attachment, Paths};
+use crate::cidr::Cidr;
 use crate::config::{Network, PluginConf};
 use crate::error::Result;
 use crate::ipam::dhcp;
@@ -50,16 +51,32 @@ pub fn addresses_in_use(network: &Network, paths: &Paths) -> Result<Vec<AddressI
     Ok(found)
 }
 
-/// The addresses of an attachment, as far as its leases on this host tell.
-pub(crate) fn leased_to(at: &Attachment<'_>) -> Result<Vec<IpAddr>> {
-    let directory = at.paths.leases.join(at.network);
-    let leases = lease::list(&directory)?.into_iter();
-    let own = leases.filter(|lease| lease.is_of(at.container, at.ifname));
-    let mut found: Vec<IpAddr> = own.map(|lease| lease.addr).collect();
-    let leases = dhcp::leases(&directory)?.into_iter();
-    let own = leases.filter(|l| l.container == at.container && l.interface == at.ifname);
-    found.extend(own.map(|lease| lease.address.addr));
+/// The addresses that an attachment has, or would have been given: from its leases on this host, and
+/// where no leases are written from the configuration and the arguments.
+pub(crate) fn addresses_of(at: &Attachment<'_>) -> Result<Vec<IpAddr>> {
+    let used = addresses_in_use(at.configuration, at.paths)?.into_iter();
+    let own = used.filter(|used| {
+        let interface = used.interface.is_empty() || used.interface == at.ifname;
+        used.container == at.container && interface
+    });
+    let mut found: Vec<IpAddr> = own.map(|used| used.addr).collect();
+    found.extend(fixed(at.configuration, &at.runtime.ips));
     Ok(found)
+}
+
+/// The addresses of `static`: those that were asked for, else the configured ones.
+fn fixed(network: &Network, asked: &[String]) -> Vec<IpAddr> {
+    let is_static = |ipam: &&Value| ipam.get("type").and_then(Value::as_str) == Some("static");
+    let ipams = || network.plugins.iter().filter_map(ipam).filter(is_static);
+    let address = |text: &str| text.parse::<Cidr>().ok().map(|cidr| cidr.addr);
+    if !asked.is_empty() && ipams().next().is_some() {
+        return asked.iter().filter_map(|text| address(text)).collect();
+    }
+    let configured = ipams().filter_map(|ipam| ipam.get("addresses")?.as_array());
+    let texts = configured
+        .flatten()
+        .filter_map(|entry| entry.get("address")?.as_str());
+    texts.filter_map(address).collect()
 }
 
 /// The directories that may have leases of a network.
@@ -113,4 +130,28 @@ pub fn is_builtin_type(kind: &str) -> bool {
 
 fn ipam(plugin: &PluginConf) -> Option<&Value> {
     plugin.fields.get("ipam")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_without_leases_are_the_configured_or_the_asked_ones() {
+        let found = |ipam: &str, asked: &[&str]| {
+            let text = format!(
+                r#"{{"cniVersion":"1.0.0","name":"n","plugins":[{{"type":"ptp","ipam":{ipam}}},{{"type":"firewall"}}]}}"#
+            );
+            let network = Network::parse("n.conflist".as_ref(), &text).unwrap();
+            let asked: Vec<String> = asked.iter().map(|text| (*text).to_owned()).collect();
+            let found = fixed(&network, &asked).into_iter();
+            found.map(|addr| addr.to_string()).collect::<Vec<_>>()
+        };
+        let fixed =
+            r#"{"type":"static","addresses":[{"address":"10.1.0.2/24"},{"address":"fd00::2/64"}]}"#;
+        assert_eq!(found(fixed, &[]), ["10.1.0.2", "fd00::2"]);
+        assert_eq!(found(fixed, &["10.1.0.9/24"]), ["10.1.0.9"]);
+        let leased = r#"{"type":"host-local","subnet":"10.1.0.0/24"}"#;
+        assert!(found(leased, &["10.1.0.9"]).is_empty());
+    }
 }

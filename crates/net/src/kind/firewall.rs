@@ -161,7 +161,8 @@ impl Driver for Firewall {
         Ok(())
     }
 
-    /// After a kill it is the leases that tell the addresses: they are given back later than this.
+    /// After a kill it is the leases that tell the addresses, which are given back later than this,
+    /// and the configuration.
     fn tear_down(&self, at: &mut Attachment<'_>, result: Option<&CniResult>) -> Vec<Error> {
         let take_out = || {
             let Some(mut firewalld) = self.firewalld(at)? else {
@@ -169,7 +170,7 @@ impl Driver for Firewall {
             };
             let addrs = match result {
                 Some(result) => addresses(result),
-                None => inspect::leased_to(at)?,
+                None => inspect::addresses_of(at)?,
             };
             let what = "have firewalld forget";
             Self::tell(at, &addrs, what, |source| {

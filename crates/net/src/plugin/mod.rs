@@ -302,6 +302,7 @@ impl Call {
             kernel,
             conf: &self.conf,
             cni_version: &self.network.cni_version,
+            configuration: &self.network,
         }
     }
 }

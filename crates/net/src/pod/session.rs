@@ -89,6 +89,7 @@ impl<'a> Session<'a> {
             kernel: &mut self.kernel,
             conf: &plugin.fields,
             cni_version: &planned.network.cni_version,
+            configuration: &planned.network,
         };
         work(driver.as_ref(), &mut at)
     }
