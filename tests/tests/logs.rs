@@ -157,14 +157,15 @@ for text, sealed in ((b"MESSAGE=may change\n", False), (b"MESSAGE=from a file\n"
     if sealed:
         fcntl.fcntl(fd, F_ADD_SEALS, 15)
     socket.send_fds(d, [b""], [fd])
-s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-s.connect("/run/systemd/journal/stdout")
-s.sendall(b"tag\n\n6\n1\n0\n0\n0\n<4>by stream\nand more\n")
-s.close()
 syslog.openlog("prog", syslog.LOG_PID, syslog.LOG_DAEMON)
 syslog.syslog(syslog.LOG_ERR, "by syslog")
 os.setuid(1000)
 syslog.syslog("as a user")
+# The last act of the pod is not lost.
+s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+s.connect("/run/systemd/journal/stdout")
+s.sendall(b"tag\n\n6\n1\n0\n0\n0\n<4>by stream\nand more\n")
+os._exit(0)
 "#;
     let args = [
         "run",

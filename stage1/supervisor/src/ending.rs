@@ -111,6 +111,7 @@ impl Supervisor {
                     && source.pump(sink, &mut self.log)
                 {}
             }
+            app.sockets.finish(&mut self.log);
             app.attachable.close();
         }
         if self.log.lost() > 0 {

@@ -107,6 +107,17 @@ impl Sockets {
         }
     }
 
+    /// Reads what is left once everybody who could write is dead.
+    pub(crate) fn finish(&mut self, log: &mut Log) {
+        log.tick();
+        self.read_native(log);
+        self.read_syslog(log);
+        self.accept();
+        for stream in &mut self.streams {
+            while !stream.gone && stream.read(&self.app, log) {}
+        }
+    }
+
     /// Forgets streams that ended. Indices of [`Part::Stream`] are void afterwards.
     pub(crate) fn sweep(&mut self) {
         self.streams.retain(|stream| !stream.gone);
@@ -150,11 +161,12 @@ impl Sockets {
 }
 
 impl Stream {
-    fn read(&mut self, app: &str, log: &mut Log) {
+    /// Whether something came, or the end.
+    fn read(&mut self, app: &str, log: &mut Log) -> bool {
         let mut buffer = [0; 16 * 1024];
         match rustix::io::read(&self.socket, &mut buffer) {
             Ok(n @ 1..) => self.partial.extend_from_slice(&buffer[..n]),
-            Err(Errno::AGAIN | Errno::INTR) => return,
+            Err(Errno::AGAIN | Errno::INTR) => return false,
             Ok(_) | Err(_) => {
                 self.gone = true;
                 if !self.partial.is_empty() {
@@ -170,6 +182,7 @@ impl Stream {
             let line = std::mem::take(&mut self.partial);
             self.line(line, app, log);
         }
+        true
     }
 
     /// A line of the head: identifier, unit, priority, and switches; or of the text.
