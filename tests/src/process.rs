@@ -94,6 +94,27 @@ pub struct Running {
     status: Option<ExitStatus>,
 }
 
+/// The same as another user, in one group.
+pub fn as_user(user: &str, group: &str, plain: &Command) -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .arg(format!("--reuid={user}"))
+        .arg(format!("--regid={group}"))
+        .arg("--clear-groups")
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .current_dir("/");
+    command
+}
+
+/// A process's parent.
+pub fn parent_of(pid: &str) -> String {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // Its name is the program's to choose.
+    let fields = stat.rsplit(')').next().unwrap();
+    fields.split_whitespace().nth(1).unwrap().to_owned()
+}
+
 impl Running {
     /// Starts it with stdin empty and both outputs collected.
     #[track_caller]

@@ -138,8 +138,10 @@ impl Rkt {
         self.start_pod_by(&["app", "sandbox"], args, |args| self.start(args))
     }
 
+    /// Starts a pod by a command that `start` is given, waits until it is ready and returns it with
+    /// its UUID.
     #[track_caller]
-    fn start_pod_by(
+    pub fn start_pod_by(
         &self,
         command: &[&str],
         args: &[&str],

@@ -172,15 +172,7 @@ fn mounts_never_reach_the_host() {
         assert!(!seen.contains(host.to_str().unwrap()), "{seen}");
         // Nor the pod's own process on the host, which keeps its mounts.
         let pid = rkt.status(&uuid, "pid").unwrap();
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let parent = stat
-            .rsplit(')')
-            .next()
-            .unwrap()
-            .split_whitespace()
-            .nth(1)
-            .unwrap();
-        for process in [parent, pid.as_str()] {
+        for process in [&e2e::parent_of(&pid), &pid] {
             let seen = fs::read_to_string(format!("/proc/{process}/mountinfo")).unwrap();
             let points = seen.lines().filter_map(|line| line.split(' ').nth(4));
             let made = points.filter(|point| {

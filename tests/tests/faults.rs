@@ -98,13 +98,9 @@ fn a_data_directory_that_cannot_be_read() {
     fs::copy(fixtures::program("rkt"), &program).unwrap();
     let data = format!("--dir={}", rkt.data().display());
     let run = |args: &[&str]| {
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-            .arg(&program)
-            .arg(&data)
-            .args(args);
-        e2e::Running::start(command).finish()
+        let mut plain = Command::new(&program);
+        plain.arg(&data).args(args);
+        e2e::Running::start(e2e::as_user("65534", "65534", &plain)).finish()
     };
     run(&["list"]).refused(&["ermission denied"]);
     run(&["image", "list"]).refused(&["ermission denied"]);

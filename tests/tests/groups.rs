@@ -7,7 +7,7 @@ use std::process::Command;
 
 use e2e::oci::{Layout, sha256};
 use e2e::server::{Reply, Server};
-use e2e::{Output, Rkt, Running, fixtures};
+use e2e::{Output, Rkt, Running, as_user, fixtures};
 
 use super::oci::script;
 
@@ -31,20 +31,7 @@ fn set_up(rkt: &Rkt) {
 }
 
 fn be(user: &str, group: &str, rkt: &Rkt, args: &[&str]) -> Output {
-    as_user(user, group, &rkt.command(args))
-}
-
-fn as_user(user: &str, group: &str, plain: &Command) -> Output {
-    let mut command = Command::new("setpriv");
-    command
-        .arg(format!("--reuid={user}"))
-        .arg(format!("--regid={group}"));
-    command
-        .arg("--clear-groups")
-        .arg(plain.get_program())
-        .args(plain.get_args());
-    command.current_dir("/");
-    Running::start(command).finish()
+    Running::start(as_user(user, group, &rkt.command(args))).finish()
 }
 
 fn member(rkt: &Rkt, args: &[&str]) -> Output {
@@ -115,7 +102,9 @@ fn admins_trust_keys() {
     open(Path::new(&image));
     open(Path::new(&format!("{image}.asc")));
     let fetch = rkt.strict_command(&["fetch", &image]);
-    let fetched = as_user(MEMBER, GROUP, &fetch).expect(0);
+    let fetched = Running::start(as_user(MEMBER, GROUP, &fetch))
+        .finish()
+        .expect(0);
     assert!(
         fetched.stderr.contains("signature verified"),
         "{}",
@@ -313,9 +302,7 @@ fn members_cannot_exchange_what_root_runs() {
 }
 
 fn as_member(args: &[&str]) -> std::process::Output {
-    let mut command = Command::new("setpriv");
-    command
-        .arg(format!("--reuid={MEMBER}"))
-        .arg(format!("--regid={GROUP}"));
-    command.arg("--clear-groups").args(args).output().unwrap()
+    let mut plain = Command::new(args[0]);
+    plain.args(&args[1..]);
+    as_user(MEMBER, GROUP, &plain).output().unwrap()
 }

@@ -296,13 +296,7 @@ fn a_million_tiny_files_are_refused() {
     // A store that members of a group share: one of the user's own would be rendered, too.
     std::os::unix::fs::chown(rkt.data(), None, Some(65_534)).unwrap();
     std::fs::set_permissions(rkt.data(), PermissionsExt::from_mode(0o2770)).unwrap();
-    let plain = rkt.command(&[OPEN, "fetch", &image]);
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
-    command
-        .arg(plain.get_program())
-        .args(plain.get_args())
-        .current_dir("/");
+    let command = e2e::as_user("65534", "65534", &rkt.command(&[OPEN, "fetch", &image]));
     let output = e2e::Running::start(command).finish();
     output.refused(&["1000000 entries"]);
     assert_nothing_left(&rkt, "without root");

@@ -288,9 +288,8 @@ fn layers_come_side_by_side_and_are_written_at_once() {
         match (layer, request.range()) {
             (2, None) => published.answer(request).cut_after(1_000_000),
             (2, _) => {
-                while !go.load(Ordering::Relaxed) {
-                    std::thread::sleep(Duration::from_millis(10));
-                }
+                let limit = Duration::from_secs(60);
+                e2e::until(limit, "the rest to be done", || go.load(Ordering::Relaxed));
                 published.answer(request)
             }
             _ => published.answer(request),

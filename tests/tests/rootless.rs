@@ -69,15 +69,8 @@ impl User {
     /// Starts a pod and waits until it runs.
     #[track_caller]
     fn start(&self, command: &[&str], args: &[&str]) -> (Running, String) {
-        let file = self.rkt.data().join("uuid");
-        let _ = fs::remove_file(&file);
-        let save = format!("--uuid-file-save={}", file.display());
-        let mut running = Running::start(self.command(&[command, &[&save], args].concat()));
-        until(LIMIT, "the pod's UUID", || {
-            assert!(running.try_status().is_none(), "{}", running.stderr());
-            fs::read_to_string(&file).is_ok_and(|text| text.len() == 36)
-        });
-        let uuid = fs::read_to_string(&file).unwrap();
+        let start = |args: &[&str]| Running::start(self.command(args));
+        let (running, uuid) = self.rkt.start_pod_by(command, args, start);
         self.run(&["status", "--wait-ready=60s", &uuid]).expect(0);
         (running, uuid)
     }
@@ -378,15 +371,7 @@ fn a_pod_that_is_killed_leaves_nothing() {
         .find_map(|l| l.strip_prefix("pid="))
         .unwrap()
         .to_owned();
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let parent = stat
-        .rsplit(')')
-        .next()
-        .unwrap()
-        .split_whitespace()
-        .nth(1)
-        .unwrap();
-    let parent = rustix::process::Pid::from_raw(parent.parse().unwrap()).unwrap();
+    let parent = rustix::process::Pid::from_raw(e2e::parent_of(&pid).parse().unwrap()).unwrap();
     rustix::process::kill_process(parent, rustix::process::Signal::KILL).unwrap();
     running.finish();
     user.assert_clean();

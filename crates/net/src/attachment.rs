@@ -97,7 +97,8 @@ impl Kernel {
 pub(crate) struct Attachment<'a> {
     /// The container's id: the pod's UUID.
     pub(crate) container: &'a str,
-    pub(crate) network: &'a str,
+    /// The network, with all of its plugins.
+    pub(crate) network: &'a Network,
     /// The interface's name in the pod.
     pub(crate) ifname: &'a str,
     /// The pod's network namespace; `None` when it is gone.
@@ -111,11 +112,8 @@ pub(crate) struct Attachment<'a> {
     pub(crate) runtime: &'a Runtime,
     pub(crate) paths: &'a Paths,
     pub(crate) kernel: &'a mut Kernel,
-    /// The plugin configuration at work and its network's version, for delegating.
+    /// The plugin configuration at work, for delegating.
     pub(crate) conf: &'a serde_json::Map<String, serde_json::Value>,
-    pub(crate) cni_version: &'a str,
-    /// All of the network's plugins.
-    pub(crate) configuration: &'a Network,
 }
 
 impl<'a> Attachment<'a> {
@@ -159,8 +157,6 @@ impl<'a> Attachment<'a> {
             args: self.args,
             runtime: self.runtime,
             paths: self.paths,
-            cni_version: self.cni_version,
-            configuration: self.configuration,
         }
     }
 }
@@ -208,7 +204,7 @@ impl Attachment<'_> {
     /// An error of a plugin of this attachment.
     pub(crate) fn error(&self, plugin: &str, problem: impl Into<String>) -> Error {
         Error::Plugin {
-            network: self.network.to_owned(),
+            network: self.network.name.clone(),
             plugin: plugin.to_owned(),
             problem: problem.into(),
             code: 0,

@@ -24,6 +24,13 @@ pub struct AddressInUse {
     pub interface: String,
 }
 
+impl AddressInUse {
+    /// Whether a container's interface has it.
+    pub(crate) fn is_of(&self, container: &str, interface: &str) -> bool {
+        self.container == container && (self.interface.is_empty() || self.interface == interface)
+    }
+}
+
 /// The addresses of a network that are in use, in order, as far as this host gives them out or
 /// has been given them by a DHCP server.
 ///
@@ -32,13 +39,7 @@ pub struct AddressInUse {
 pub fn addresses_in_use(network: &Network, paths: &Paths) -> Result<Vec<AddressInUse>> {
     let mut found = Vec::new();
     for place in places(network, paths) {
-        for lease in lease::list(&place)? {
-            found.push(AddressInUse {
-                addr: lease.addr,
-                container: lease.container,
-                interface: lease.interface,
-            });
-        }
+        found.extend(lease::list(&place)?);
     }
     for lease in dhcp::leases(&paths.leases.join(&network.name))? {
         found.push(AddressInUse {
@@ -54,13 +55,10 @@ pub fn addresses_in_use(network: &Network, paths: &Paths) -> Result<Vec<AddressI
 /// The addresses that an attachment has, or would have been given: from its leases on this host, and
 /// where no leases are written from the configuration and the arguments.
 pub(crate) fn addresses_of(at: &Attachment<'_>) -> Result<Vec<IpAddr>> {
-    let used = addresses_in_use(at.configuration, at.paths)?.into_iter();
-    let own = used.filter(|used| {
-        let interface = used.interface.is_empty() || used.interface == at.ifname;
-        used.container == at.container && interface
-    });
+    let used = addresses_in_use(at.network, at.paths)?.into_iter();
+    let own = used.filter(|used| used.is_of(at.container, at.ifname));
     let mut found: Vec<IpAddr> = own.map(|used| used.addr).collect();
-    found.extend(fixed(at.configuration, &at.runtime.ips));
+    found.extend(fixed(at.network, &at.runtime.ips));
     Ok(found)
 }
 

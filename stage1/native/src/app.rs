@@ -63,6 +63,7 @@ pub(crate) fn add(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error>
         args: &run_args,
         manifest: &manifest,
         own_network: means.own_network,
+        user_namespace: crate::plan::has_user_namespace(&run_args, sandbox::ids::is_hosts()),
         devices: &[],
         isolation: &isolation,
     };

@@ -26,6 +26,8 @@ pub(crate) struct Pod<'a> {
     pub(crate) manifest: &'a PodManifest,
     /// The pod has a network stack of its own.
     pub(crate) own_network: bool,
+    /// See [`has_user_namespace`].
+    pub(crate) user_namespace: bool,
     /// Devices that volumes give to some of the apps.
     pub(crate) devices: &'a [Device],
     /// What the pod's isolators come to.
@@ -55,7 +57,7 @@ impl Pod<'_> {
             apps,
             log: log(&self.args.uuid),
             sysctls: isolation.sysctls.clone(),
-            user_namespace: has_user_namespace(self.args),
+            user_namespace: self.user_namespace,
             mutable: self.args.mutable,
             debug: self.args.debug,
             stop_timeout: STOP_TIMEOUT,
@@ -124,7 +126,7 @@ impl Pod<'_> {
             sockets: Vec::new(),
             operations,
             security: isolation.security,
-            user_namespace: has_user_namespace(self.args),
+            user_namespace: self.user_namespace,
             cgroup,
         })
     }
@@ -186,8 +188,8 @@ impl Pod<'_> {
 
 /// Whether the pod is in another user namespace than the host's: one of its own, or the one of an
 /// ordinary user, in which this process is already.
-pub(crate) fn has_user_namespace(args: &RunArgs) -> bool {
-    args.private_users.is_some() || !sandbox::ids::is_hosts()
+pub(crate) fn has_user_namespace(args: &RunArgs, hosts: bool) -> bool {
+    args.private_users.is_some() || !hosts
 }
 
 /// Whose the pod's journal is: its machine ID is its UUID.

@@ -66,11 +66,13 @@ fn start(
 ) -> Result<Running, Error> {
     let pod = manifest::pod()?;
     let network = Network::plan(args, &pod)?;
-    if ids::is_hosts() {
+    // Else the pod is an ordinary user's, in a user namespace that this process is in already.
+    let hosts = ids::is_hosts();
+    if hosts {
         host::enter_scope(&args.uuid);
     }
     let devices = mounts::devices_of_pod(&pod);
-    let location = find_cgroup(args, &pod)?;
+    let location = find_cgroup(args, &pod, hosts)?;
     let means = Means {
         cgroups: location.is_some(),
         own_network: network.is_own(),
@@ -85,6 +87,7 @@ fn start(
         args,
         manifest: &pod,
         own_network: network.is_own(),
+        user_namespace: plan::has_user_namespace(args, hosts),
         devices: &devices,
         isolation: &isolation,
     };
@@ -100,8 +103,8 @@ fn start(
     }
     // Apps that have ids of their own have a network namespace that belongs to those: it is made
     // with the supervisor.
-    let own_users = plan::has_user_namespace(args);
-    if !own_users {
+    let user_namespace = plan.user_namespace;
+    if !user_namespace {
         *held = network.namespace()?;
     }
     let interactive = plan
@@ -122,7 +125,7 @@ fn start(
         Ok(networks)
     };
     // Usually beside the making of the apps' file systems.
-    let mut early = match network.comes_first(args) && !own_users {
+    let mut early = match network.comes_first(args) && !user_namespace {
         true => Some(set_up(held.as_ref())?),
         false => None,
     };
@@ -158,7 +161,7 @@ fn start(
     let namespace = held.as_ref();
     replace_file(path::PID, &supervisor.pid.as_raw_nonzero().to_string())?;
     let pid = supervisor.pid.as_raw_nonzero().get().unsigned_abs();
-    if ids::is_hosts() {
+    if hosts {
         host::register(&args.uuid, pid);
     }
     match early.map_or_else(|| set_up(namespace), Ok) {
@@ -194,11 +197,11 @@ fn check_lock() -> Result<(), Error> {
 }
 
 /// Where the pod's cgroup will be. Where cgroups are not to be had, a pod runs without, and says so.
-fn find_cgroup(args: &RunArgs, pod: &PodManifest) -> Result<Option<Location>, Error> {
+fn find_cgroup(args: &RunArgs, pod: &PodManifest, hosts: bool) -> Result<Option<Location>, Error> {
     // Apps that come later may want it.
     let block = args.mutable || isolators::limits_block_devices(pod)?;
     let found = Location::find(&format!("machine-rkt-{}.slice", args.uuid), block);
-    let found = found.and_then(|location| match ids::is_hosts() {
+    let found = found.and_then(|location| match hosts {
         true => Ok(location),
         false => location.check_delegated().map(|()| location),
     });

@@ -167,11 +167,8 @@ fn unprivileged(rkt: &Rkt, image: &str) -> Result<Command> {
         std::fs::set_permissions(&data, std::os::unix::fs::PermissionsExt::from_mode(0o2770))
     });
     given.map_err(|e| format!("cannot give {} away: {e}", data.display()))?;
-    let plain = fetch(rkt, image);
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
-    command.arg(plain.get_program()).args(plain.get_args());
-    Ok(command)
+    let id = nobody.to_string();
+    Ok(e2e::as_user(&id, &id, &fetch(rkt, image)))
 }
 
 fn skopeo(dir: &TempDir, image: &str, round: usize) -> Command {

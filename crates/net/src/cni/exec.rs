@@ -27,7 +27,7 @@ pub(crate) fn add(
     let wrong = |problem: String| at.error(kind, problem);
     let value: Value = serde_json::from_slice(&answer)
         .map_err(|error| wrong(format!("its answer is not JSON: {error}")))?;
-    CniResult::from_json(&value, at.cni_version).map_err(wrong)
+    CniResult::from_json(&value, &at.network.cni_version).map_err(wrong)
 }
 
 /// Tears down through a plugin.
@@ -37,7 +37,10 @@ pub(crate) fn del(at: &Attachment<'_>, kind: &str, previous: Option<&CniResult>)
 
 /// Checks through a plugin; those of versions before 0.4.0 cannot.
 pub(crate) fn check(at: &Attachment<'_>, kind: &str, previous: &CniResult) -> Result<()> {
-    if matches!(at.cni_version, "0.1.0" | "0.2.0" | "0.3.0" | "0.3.1") {
+    if matches!(
+        at.network.cni_version.as_str(),
+        "0.1.0" | "0.2.0" | "0.3.0" | "0.3.1"
+    ) {
         return Ok(());
     }
     run(at, kind, "CHECK", Some(previous)).map(drop)
@@ -56,7 +59,7 @@ pub(crate) fn delegate_del(at: &Attachment<'_>, kind: &str) -> Result<()> {
 /// Finds a plugin's file.
 pub(crate) fn find(at: &Attachment<'_>, kind: &str) -> Result<PathBuf> {
     let found = at.paths.find_plugin(kind);
-    found.ok_or_else(|| Error::missing_plugin(at.network, kind, at.paths))
+    found.ok_or_else(|| Error::missing_plugin(&at.network.name, kind, at.paths))
 }
 
 fn run(
@@ -168,7 +171,7 @@ fn refusal(at: &Attachment<'_>, kind: &str, output: &[u8], status: &str) -> Erro
         (message, details) => format!("{message}; {details}"),
     };
     Error::Plugin {
-        network: at.network.to_owned(),
+        network: at.network.name.clone(),
         plugin: kind.to_owned(),
         problem,
         code: u32::try_from(code).unwrap_or(u32::MAX),
@@ -179,8 +182,8 @@ fn refusal(at: &Attachment<'_>, kind: &str, output: &[u8], status: &str) -> Erro
 /// capability arguments that it can use, and the result of the plugin before.
 fn input(at: &Attachment<'_>, previous: Option<&CniResult>) -> Vec<u8> {
     let mut conf = at.conf.clone();
-    conf.insert("cniVersion".to_owned(), json!(at.cni_version));
-    conf.insert("name".to_owned(), json!(at.network));
+    conf.insert("cniVersion".to_owned(), json!(at.network.cni_version));
+    conf.insert("name".to_owned(), json!(at.network.name));
     conf.remove("cniVersions");
     let capabilities = conf.remove("capabilities");
     let able = |capability: &str| {
@@ -211,8 +214,14 @@ fn input(at: &Attachment<'_>, previous: Option<&CniResult>) -> Vec<u8> {
     if !runtime.is_empty() {
         conf.insert("runtimeConfig".to_owned(), Value::Object(runtime));
     }
-    if let (Some(previous), false) = (previous, matches!(at.cni_version, "0.1.0" | "0.2.0")) {
-        conf.insert("prevResult".to_owned(), previous.to_json(at.cni_version));
+    if let (Some(previous), false) = (
+        previous,
+        matches!(at.network.cni_version.as_str(), "0.1.0" | "0.2.0"),
+    ) {
+        conf.insert(
+            "prevResult".to_owned(),
+            previous.to_json(&at.network.cni_version),
+        );
     }
     Value::Object(conf).to_string().into_bytes()
 }

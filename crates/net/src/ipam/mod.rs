@@ -75,7 +75,7 @@ impl Ipam {
         };
         if result.ips.is_empty() {
             return Err(Error::Address {
-                network: at.network.to_owned(),
+                network: at.network.name.clone(),
                 problem: "the address management gave no address".to_owned(),
             });
         }

@@ -34,7 +34,7 @@ impl Static {
 
     pub(crate) fn allocate(&self, at: &mut Attachment<'_>) -> Result<CniResult> {
         let wrong = |problem: String| Error::Address {
-            network: at.network.to_owned(),
+            network: at.network.name.clone(),
             problem,
         };
         let gateways: Vec<IpAddr> = match at.arg("GATEWAY") {

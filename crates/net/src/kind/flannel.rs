@@ -96,8 +96,8 @@ impl Flannel {
     fn handed_on(&self, at: &Attachment<'_>) -> Result<Map<String, Value>> {
         let daemon = self.daemon()?;
         let mut conf = self.delegate.clone();
-        conf.insert("name".to_owned(), json!(at.network));
-        conf.insert("cniVersion".to_owned(), json!(at.cni_version));
+        conf.insert("name".to_owned(), json!(at.network.name));
+        conf.insert("cniVersion".to_owned(), json!(at.network.cni_version));
         let mut default = |field: &str, value: Value| {
             conf.entry(field).or_insert(value);
         };

@@ -291,7 +291,7 @@ impl Call {
     fn attachment<'a>(&'a self, paths: &'a Paths, kernel: &'a mut Kernel) -> Attachment<'a> {
         Attachment {
             container: &self.container,
-            network: &self.network.name,
+            network: &self.network,
             ifname: &self.ifname,
             netns: self.netns.as_ref().map(AsFd::as_fd),
             namespace_ends: false,
@@ -301,8 +301,6 @@ impl Call {
             paths,
             kernel,
             conf: &self.conf,
-            cni_version: &self.network.cni_version,
-            configuration: &self.network,
         }
     }
 }

@@ -78,7 +78,7 @@ impl<'a> Session<'a> {
         };
         let mut at = Attachment {
             container: self.pod,
-            network: &planned.network.name,
+            network: &planned.network,
             ifname: &planned.ifname,
             netns: self.netns,
             namespace_ends: self.namespace_ends,
@@ -88,8 +88,6 @@ impl<'a> Session<'a> {
             paths: self.paths,
             kernel: &mut self.kernel,
             conf: &plugin.fields,
-            cni_version: &planned.network.cni_version,
-            configuration: &planned.network,
         };
         work(driver.as_ref(), &mut at)
     }

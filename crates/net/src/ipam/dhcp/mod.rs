@@ -105,7 +105,7 @@ impl Dhcp {
             Some((*code, text.as_bytes().to_vec()))
         });
         // Type 0, "not a hardware address", and who it is, as the reference plugin has it.
-        let id = format!("\0{}/{}/{}", at.container, at.network, at.ifname);
+        let id = format!("\0{}/{}/{}", at.container, at.network.name, at.ifname);
         let hint = at.arg("IP").and_then(|text| text.parse::<Ipv4Addr>().ok());
         Client {
             mac,
@@ -144,7 +144,7 @@ impl Dhcp {
             Ok(())
         });
         let failed = |problem: String| Error::Address {
-            network: at.network.to_owned(),
+            network: at.network.name.clone(),
             problem,
         };
         let (message, _) = match answered {

@@ -110,7 +110,11 @@ impl Record {
 
 /// The record's place for an attachment.
 pub(super) fn path(at: &Attachment<'_>) -> PathBuf {
-    place(&at.paths.leases.join(at.network), at.container, at.ifname)
+    place(
+        &at.paths.leases.join(&at.network.name),
+        at.container,
+        at.ifname,
+    )
 }
 
 fn place(directory: &Path, container: &str, interface: &str) -> PathBuf {

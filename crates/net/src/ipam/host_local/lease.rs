@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::inspect::AddressInUse;
 
 /// The reference plugin's line break.
 const LINE_BREAK: &str = "\r\n";
@@ -23,16 +24,6 @@ const MOST_BYTES: u64 = 4096;
 pub(crate) struct Leases {
     directory: PathBuf,
     _lock: File,
-}
-
-/// A lease that was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Lease {
-    pub(crate) addr: IpAddr,
-    /// The container's id: for rkt the pod's UUID.
-    pub(crate) container: String,
-    /// The interface in the container; empty in leases of old plugins.
-    pub(crate) interface: String,
 }
 
 impl Leases {
@@ -173,7 +164,7 @@ pub(crate) fn remove(directory: &Path, addr: IpAddr) -> Result<()> {
 }
 
 /// All leases in a directory, without the lock: each file is complete as soon as it is there.
-pub(crate) fn list(directory: &Path) -> Result<Vec<Lease>> {
+pub(crate) fn list(directory: &Path) -> Result<Vec<AddressInUse>> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(Error::io("read", directory))?,
@@ -192,20 +183,13 @@ pub(crate) fn list(directory: &Path) -> Result<Vec<Lease>> {
     Ok(leases)
 }
 
-impl Lease {
-    /// Whether it is the lease of a container's interface; leases of old plugins name none.
-    pub(crate) fn is_of(&self, container: &str, interface: &str) -> bool {
-        self.container == container && (self.interface.is_empty() || self.interface == interface)
-    }
-}
-
-fn read_lease(path: &Path, addr: IpAddr) -> Result<Option<Lease>> {
+fn read_lease(path: &Path, addr: IpAddr) -> Result<Option<AddressInUse>> {
     let Some(text) = read(path).map_err(Error::io("read", path))? else {
         return Ok(None);
     };
     let mut lines = text.trim().lines().map(str::trim);
     let mut line = || lines.next().unwrap_or_default().to_owned();
-    Ok(Some(Lease {
+    Ok(Some(AddressInUse {
         addr,
         container: line(),
         interface: line(),

@@ -69,7 +69,7 @@ impl HostLocal {
             .data_dir
             .as_deref()
             .unwrap_or(Path::new(&at.paths.leases));
-        state.join(at.network)
+        state.join(&at.network.name)
     }
 
     pub(crate) fn allocate(&self, at: &mut Attachment<'_>) -> Result<CniResult> {
@@ -78,7 +78,7 @@ impl HostLocal {
         if let Some(other) = wanted.iter().find(of_none) {
             let problem = format!("address {other} is not in its ranges");
             return Err(Error::Address {
-                network: at.network.to_owned(),
+                network: at.network.name.clone(),
                 problem,
             });
         }
@@ -152,7 +152,7 @@ fn take(
     at: &Attachment<'_>,
 ) -> Result<IpConfig> {
     let failed = |problem: String| Error::Address {
-        network: at.network.to_owned(),
+        network: at.network.name.clone(),
         problem,
     };
     let taken = match asked {
@@ -193,7 +193,7 @@ fn wanted(at: &Attachment<'_>) -> Result<Vec<IpAddr>> {
         .map(|text| {
             let addr = text.split_once('/').map_or(text, |(addr, _)| addr);
             addr.parse().map_err(|_| Error::Address {
-                network: at.network.to_owned(),
+                network: at.network.name.clone(),
                 problem: format!("requested address {text:?} is not an IP address"),
             })
         })
