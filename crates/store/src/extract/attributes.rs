@@ -4,8 +4,8 @@ use std::os::fd::AsRawFd;
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod, fchown,
-    fgetxattr, flistxattr, fsetxattr, fstat, futimens, lsetxattr, utimensat,
+    AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod,
+    fchown, fgetxattr, flistxattr, fsetxattr, fstat, futimens, lsetxattr, utimensat,
 };
 use rustix::io::Errno;
 
@@ -24,6 +24,10 @@ pub(super) struct Attributes {
 }
 
 impl Attributes {
+    pub(super) fn mode(&self) -> Mode {
+        self.mode
+    }
+
     /// What is kept of an entry's attributes; an unreadable ACL is an error text.
     pub(super) fn of(entry: &Entry) -> Result<Self, String> {
         let time = Timespec {
@@ -56,20 +60,25 @@ impl Attributes {
         })
     }
 
-    /// Sets everything on an open file or directory. `owner` is what it has now.
+    /// Sets everything on an open file or directory; what it has `now` costs no call.
     ///
     /// The order matters: a change of owner drops set-user-ID bits and capabilities, and an ACL
     /// replaces the group's bits.
     pub(super) fn set(
         &self,
         file: impl AsFd,
-        owner: (u32, u32),
+        now: Option<&Stat>,
         policy: Policy,
     ) -> Result<(), Errno> {
-        if policy.owners && !policy.one_id && owner != (self.uid, self.gid) {
+        let mut mode = now.map(|now| Mode::from_raw_mode(now.st_mode & 0o7777));
+        let owner = now.map(|now| (now.st_uid, now.st_gid));
+        if policy.owners && !policy.one_id && owner != Some((self.uid, self.gid)) {
             fchown(&file, Some(uid(self.uid)), Some(gid(self.gid)))?;
+            mode = None;
         }
-        fchmod(&file, self.mode)?;
+        if mode != Some(self.mode) {
+            fchmod(&file, self.mode)?;
+        }
         for (name, value) in &self.extended {
             let set = fsetxattr(&file, name.as_slice(), value, XattrFlags::empty());
             tolerate(set, name, policy)?;
@@ -144,7 +153,7 @@ pub(crate) fn copy(from: impl AsFd, to: impl AsFd) -> Result<(), Errno> {
         extended,
     };
     let policy = Policy::of_this_process();
-    attributes.set(&to, (u32::MAX, u32::MAX), policy)
+    attributes.set(&to, None, policy)
 }
 
 fn uid(id: u32) -> Uid {

@@ -171,7 +171,9 @@ impl Extractor {
         let failed = |action: &'static str| move |e: Errno| Failure::with(&entry.name, action, e);
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
+        // What the file gets in the end, so that most need no second call; the special bits wait for
+        // the owner.
+        let mode = attributes.mode() & (Mode::RWXU | Mode::RWXG | Mode::RWXO);
         let file = self
             .replacing(parent, name, || openat(&**parent, name, flags, mode))
             .map_err(failed("create"))?;
@@ -193,7 +195,7 @@ impl Extractor {
             }
         }
         attributes
-            .set(&file, (stat.st_uid, stat.st_gid), self.policy)
+            .set(&file, Some(&stat), self.policy)
             .map_err(failed("set the attributes of"))
     }
 
@@ -287,7 +289,7 @@ impl Extractor {
             };
             let stat = fstat(&directory).map_err(failed)?;
             attributes
-                .set(&directory, (stat.st_uid, stat.st_gid), self.policy)
+                .set(&directory, Some(&stat), self.policy)
                 .map_err(failed)?;
         }
         Ok(self.digests)
