@@ -94,6 +94,16 @@ fn systemd_supervises_pods() {
     let sockets = "inactive\nLISTEN_FDS=1 LISTEN_FDNAMES=echo own pid true\nactive";
     report.expect("sockets", &[sockets]);
     report.expect("failure", &["failed", "exit-code"]);
+    let lines = "line 1,line 2,line 3,";
+    report.expect(
+        "clock",
+        &[
+            &format!("ours {lines}"),
+            &format!("finished {lines}"),
+            &format!("theirs {lines}"),
+            "verified",
+        ],
+    );
     report.expect("left", &["pods 0", "links 0", "machines 0", "scopes 0"]);
 }
 

@@ -74,6 +74,28 @@ await 'systemctl is-failed --quiet failing'
 systemctl is-failed failing
 systemctl show --property=Result failing
 
+echo == clock
+rkt run --net=none --uuid-file-save=/tmp/uuid4 $busybox --exec=/bin/sh -- \
+    -c 'for n in 1 2 3; do until [ -e /go$n ]; do sleep 0.1; done; echo line $n; done; exec sleep 1000' &
+await test -s /tmp/uuid4
+uuid=$(cat /tmp/uuid4)
+now=$(date +%s)
+for n in 1 2 3; do
+    rkt enter $uuid /bin/touch /go$n
+    await "rkt logs --format=cat $uuid | grep -q 'line $n'"
+    # Back by a day, then on by a year.
+    [ $n = 1 ] && date -s @$((now - 86400)) >/dev/null
+    [ $n = 2 ] && date -s @$((now + 31536000)) >/dev/null
+done
+echo ours $(rkt logs --format=cat $uuid | tr '\n' ,)
+rkt stop $uuid
+wait
+date -s @$now >/dev/null
+echo finished $(rkt logs --format=cat $uuid | tr '\n' ,)
+dir=$(dirname $(find /tmp/data/pods -path "*$uuid*" -name '*.journal' | head -n1))
+echo theirs $(journalctl --directory=$dir -o cat | grep line | tr '\n' ,)
+for file in $dir/*.journal; do journalctl --verify --file=$file 2>&1 | grep -q PASS && echo verified; done
+
 echo == left
 rkt gc --grace-period=0s >/dev/null
 rkt gc --grace-period=0s >/dev/null

@@ -302,3 +302,41 @@ fn apps_added_later_get_their_volumes_files_too() {
     rkt.await_state(&uuid, "exited");
     rkt.assert_clean();
 }
+
+/// Where the host shares its mounts, those made below a volume later appear in the app; those of
+/// the app never on the host (`attacks_kernel`).
+#[test]
+fn mounts_made_later_below_a_volume_reach_the_app() {
+    use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
+    let rkt = Rkt::new();
+    let image = rkt.fetch(&fixtures::busybox());
+    let shared = e2e::TempDir::new();
+    mount_bind(shared.path(), shared.path()).unwrap();
+    mount_change(shared.path(), MountPropagationFlags::SHARED).unwrap();
+    let source = shared.path().join("source");
+    let late = source.join("late");
+    std::fs::create_dir_all(&late).unwrap();
+    let volume = format!("--volume=v,kind=host,source={}", source.display());
+    let script = "echo ready; until [ -e /v/go ]; do sleep 0.05; done; \
+                  [ -e /v/late/file ] && echo there";
+    let run = [
+        "run",
+        "--net=none",
+        &volume,
+        &image,
+        "--mount=volume=v,target=/v",
+        "--exec=/bin/sh",
+        "--",
+        "-c",
+        script,
+    ];
+    let mut running = rkt.start(&run);
+    running.await_stdout("ready");
+    mount("none", &late, "tmpfs", MountFlags::empty(), None).unwrap();
+    std::fs::write(late.join("file"), "").unwrap();
+    std::fs::write(source.join("go"), "").unwrap();
+    let output = running.finish().expect(0);
+    assert_eq!(output.app_lines(), ["ready", "there"], "{}", output.all());
+    drop(shared);
+    rkt.assert_clean();
+}

@@ -27,6 +27,12 @@ pub const MUTABLE: &str = "coreos.com/rkt/stage1/mutable";
 /// Pod manifest: `true` when an isolator that cannot be applied is an error.
 pub const STRICT_ISOLATORS: &str = "coreos.com/rkt/stage1/strict-isolators";
 
+/// Pod manifest: what `/proc` shows of others' processes, as proc(5) names it for `hidepid`.
+pub const HIDE_PID: &str = "coreos.com/rkt/stage1/hidepid";
+
+/// Pod manifest: how much the pod's `/dev/shm` holds, a quantity of bytes.
+pub const SHM_SIZE: &str = "coreos.com/rkt/stage1/shm-size";
+
 /// App in a pod manifest: mode of its standard input (`null`, `stream`, `tty`, `interactive`).
 pub const STDIN: &str = "coreos.com/rkt/stage2/stdin";
 /// App in a pod manifest: mode of its standard output (`log`, `null`, `stream`, `tty`).

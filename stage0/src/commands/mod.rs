@@ -8,6 +8,7 @@ mod config;
 mod enter;
 mod export;
 mod fetch;
+mod file_systems;
 mod gc;
 mod help;
 mod image;

@@ -6,6 +6,7 @@ use clap::{Arg, ArgMatches, Command};
 use appc::{AcIdentifier, Annotation, EnvironmentVariable, ExposedPort, Mount, Volume};
 use stage1_abi::annotation;
 
+use super::file_systems;
 use crate::cli::flags::{Values, boolean, list, switch, text, words};
 use crate::cli::groups::{Groups, MARK};
 use crate::failure::{Doing, Failure};
@@ -29,7 +30,9 @@ pub(super) fn arguments(command: Command) -> Command {
         list(MARK, "").hide(true),
         words("image"),
     ]);
-    crate::stage1::arguments(command).args(per_app())
+    crate::stage1::arguments(command)
+        .args(file_systems::flags())
+        .args(per_app())
 }
 
 /// The flags that follow an image.

@@ -8,7 +8,7 @@ use pod::{Pods, PrepareLock, PreparingPod};
 use stage1_abi::annotation;
 
 use super::run_flags::strict_isolators;
-use super::{Entry, pod_flags};
+use super::{Entry, file_systems, pod_flags};
 use crate::cli::flags::{Values, switch};
 use crate::context::Context;
 use crate::failure::{Doing, Failure, Outcome};
@@ -54,7 +54,8 @@ pub(super) struct Request {
     policy: PullPolicy,
     no_overlay: bool,
     private_users: bool,
-    strict_isolators: bool,
+    /// What flags say of the pod, as its manifest does.
+    annotations: Vec<(&'static str, String)>,
 }
 
 /// The apps of the pod.
@@ -88,7 +89,7 @@ impl Request {
             policy: PullPolicy::read(matches)?,
             no_overlay: matches.is("no-overlay"),
             private_users: private_users(matches)?,
-            strict_isolators: matches.is("strict-isolators"),
+            annotations: annotations(matches)?,
         })
     }
 
@@ -100,7 +101,7 @@ impl Request {
             policy: PullPolicy::Never,
             no_overlay: matches.is("no-overlay"),
             private_users: private_users(matches)?,
-            strict_isolators: matches.is("strict-isolators"),
+            annotations: annotations(matches)?,
         })
     }
 
@@ -204,10 +205,9 @@ pub(super) fn prepare(
         What::Images(pod) => manifest::generate(pod, &merged)?,
         What::Manifest(pod) => manifest::adopt((**pod).clone(), &merged)?,
     };
-    if request.strict_isolators {
-        let name = AcIdentifier::parse(annotation::STRICT_ISOLATORS);
-        let name = name.doing("invalid annotation")?;
-        manifest.annotations.set(name, "true");
+    for (name, value) in &request.annotations {
+        let name = AcIdentifier::parse(name).doing("invalid annotation")?;
+        manifest.annotations.set(name, value);
     }
     let mut made_of = Ingredients {
         manifest,
@@ -219,6 +219,14 @@ pub(super) fn prepare(
     let pods = Pods::create(&context.data_dir).doing("cannot open the pods")?;
     let pod = podfiles::prepare(context, &pods, &images, &mut made_of)?;
     Ok((pods, pod, made_of))
+}
+
+fn annotations(matches: &ArgMatches) -> Result<Vec<(&'static str, String)>, Failure> {
+    let mut annotations = file_systems::annotations(matches)?;
+    if matches.is("strict-isolators") {
+        annotations.push((annotation::STRICT_ISOLATORS, "true".into()));
+    }
+    Ok(annotations)
 }
 
 /// Whether overlays can be used; if not, the user is told why.

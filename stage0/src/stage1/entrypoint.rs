@@ -94,12 +94,7 @@ impl Entrypoints {
         kind: Kind,
         args: Vec<OsString>,
     ) -> Result<ExitStatus, Failure> {
-        let program = self.path(kind)?;
-        Command::new(&program)
-            .args(args)
-            .current_dir(pod.dir().path())
-            .status()
-            .doing_with(|| format!("cannot execute {}", program.display()))
+        self.run(pod, kind, args, |command| command)
     }
 
     /// Runs a crossing entrypoint in the pod's directory and waits for it: it finds out by its
@@ -112,16 +107,31 @@ impl Entrypoints {
         pid: u32,
         args: Vec<OsString>,
     ) -> Result<ExitStatus, Failure> {
+        let enter = self.path(Kind::Enter)?;
+        self.run(pod, kind, args, |command| {
+            command
+                .env_clear()
+                .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+                .env(env::ENTER_CMD, enter)
+                .env(env::ENTER_PID, pid.to_string())
+        })
+    }
+
+    /// stage0 itself goes to the pod's directory: a child that has nowhere to go is started without
+    /// copying this process first.
+    fn run(
+        &self,
+        pod: &Pod,
+        kind: Kind,
+        args: Vec<OsString>,
+        with: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Result<ExitStatus, Failure> {
         let program = self.path(kind)?;
-        Command::new(&program)
-            .args(args)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env(env::ENTER_CMD, self.path(Kind::Enter)?)
-            .env(env::ENTER_PID, pid.to_string())
-            .current_dir(pod.dir().path())
+        let problem = || format!("cannot execute {}", program.display());
+        std::env::set_current_dir(pod.dir().path()).doing_with(problem)?;
+        with(Command::new(&program).args(args))
             .status()
-            .doing_with(|| format!("cannot execute {}", program.display()))
+            .doing_with(problem)
     }
 
     /// Becomes an entrypoint, in the pod's directory. Returns only to say why that failed.

@@ -51,6 +51,8 @@ pub(crate) struct Wishes<'a> {
     pub(crate) root_read_only: bool,
     /// The pod has a network stack of its own, whose settings are the apps' to change.
     pub(crate) own_network: bool,
+    /// What `/proc` shows of others' processes.
+    pub(crate) hide_pid: Option<&'a str>,
     /// The app says itself when it is ready.
     pub(crate) notify: bool,
 }
@@ -59,7 +61,9 @@ pub(crate) struct Wishes<'a> {
 pub(crate) fn operations(wishes: Wishes<'_>) -> Vec<Operation> {
     let protected = !wishes.args.insecure.disable_paths;
     let mut list: Vec<Operation> = vec![
-        Operation::Proc,
+        Operation::Proc {
+            hide_pid: wishes.hide_pid.map(str::to_owned),
+        },
         Operation::Sysfs {
             read_only: protected,
         },
@@ -91,7 +95,7 @@ pub(crate) fn operations(wishes: Wishes<'_>) -> Vec<Operation> {
             read_only: false,
         });
     }
-    list.retain(|operation| !matches!(operation, Operation::Proc if covered("/proc")));
+    list.retain(|operation| !matches!(operation, Operation::Proc { .. } if covered("/proc")));
     let (resolv_conf, over_volume) = (resolv_conf(wishes.args), covered(RESOLV_CONF));
     if !over_volume {
         list.extend(resolv_conf.clone());
@@ -188,6 +192,7 @@ mod tests {
                 .into(),
             root_read_only: true,
             own_network: true,
+            hide_pid: None,
             notify: false,
         }
     }

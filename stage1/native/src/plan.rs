@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use appc::{App, EventName, PodManifest, RuntimeApp};
+use appc::{App, EventName, PodManifest, Quantity, RuntimeApp};
 use sandbox::cgroup::{AppCgroup, Device, Limits};
 use stage1_abi::{FileMode, RunArgs, annotation, path};
 use supervisor::{AppPlan, LogPlan, PodPlan, StreamMode, StreamModes, VolumePlan};
@@ -15,6 +15,9 @@ use crate::{isolators, manifest, mounts};
 
 /// How long apps may take to end after TERM.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of `/dev/shm`, where nobody says more.
+const SHM_SIZE: u64 = 64 << 20;
 
 /// Volumes by the name under which they are gathered.
 pub(crate) type Volumes = BTreeMap<String, VolumePlan>;
@@ -57,6 +60,7 @@ impl Pod<'_> {
             apps,
             log: log(&self.args.uuid),
             sysctls: isolation.sysctls.clone(),
+            shm_size: self.shm_size()?,
             user_namespace: self.user_namespace,
             mutable: self.args.mutable,
             debug: self.args.debug,
@@ -67,6 +71,19 @@ impl Pod<'_> {
     fn hostname(&self) -> String {
         let given = self.args.hostname.clone();
         given.unwrap_or_else(|| format!("rkt-{}", self.args.uuid))
+    }
+
+    fn shm_size(&self) -> Result<u64, Error> {
+        let name = annotation::SHM_SIZE;
+        let Some(text) = self.manifest.annotations.get(name) else {
+            return Ok(SHM_SIZE);
+        };
+        let size = Quantity::parse(text).map_err(|e| Error::Unsupported(format!("{name}: {e}")))?;
+        match u64::try_from(size.value()) {
+            // None at all would be, to the kernel, no bound.
+            Ok(size) if size > 0 => Ok(size),
+            _ => Err(Error::Unsupported(format!("{name}: {text:?} is no size"))),
+        }
     }
 
     /// The plan of one app. Its volumes come to those of the pod.
@@ -103,6 +120,7 @@ impl Pod<'_> {
             mounts,
             root_read_only: runtime.read_only_rootfs,
             own_network: self.own_network,
+            hide_pid: self.manifest.annotations.get(annotation::HIDE_PID),
             notify,
         });
         let mut variables = environment(&app);

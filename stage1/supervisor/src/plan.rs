@@ -22,6 +22,8 @@ pub struct PodPlan {
     pub log: LogPlan,
     /// Kernel parameters of the pod's namespaces, by name.
     pub sysctls: Vec<(String, String)>,
+    /// How much `/dev/shm` holds, in bytes.
+    pub shm_size: u64,
     /// The supervisor and its apps are in a user namespace.
     pub user_namespace: bool,
     /// Apps come and go while the pod runs; it ends only when it is told to.
@@ -203,7 +205,10 @@ pub enum Operation {
     /// A file with this text, if nothing is there.
     File(PathBuf, String),
     /// The pod's processes.
-    Proc,
+    Proc {
+        /// What it shows of others' processes, as proc(5) names it; everything if nothing is said.
+        hide_pid: Option<String>,
+    },
     /// The kernel's devices as seen from the pod's network; read-only or not.
     Sysfs {
         /// Nothing can be written through it.

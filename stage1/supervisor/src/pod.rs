@@ -70,11 +70,11 @@ fn set_up(plan: &PodPlan) -> Result<(), Error> {
     if plan.user_namespace {
         kernel_view(&root)?;
     }
-    let files = ("nr_inodes", "65536");
+    let (size, files) = (plan.shm_size.to_string(), ("nr_inodes", "65536"));
     memory(
         &root,
         "dev/shm",
-        &[("mode", "1777"), ("size", "64m"), files],
+        &[("mode", "1777"), ("size", &size), files],
     )?;
     // Sockets and their directories are quicker made in memory than on disk.
     memory(&root, "run", &[("mode", "0755"), ("size", "4m")])?;

@@ -9,7 +9,7 @@ mod report;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: probe report | exposure | true | exit N | signal N | sleep | orphans N | \
-                     spew BYTES | lines N | alloc BYTES | spin | getppid N bare|allow-all | serve PORT | echo PORT | round-trip ADDRESS:PORT | syscalls | mount | try-write PATH | attack NAME OBJECT";
+                     spew BYTES | lines N | alloc BYTES | spin | getppid N bare|allow-all | serve PORT | echo PORT | round-trip ADDRESS:PORT | syscalls | mount | make PATH | try-write PATH | attack NAME OBJECT";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
@@ -44,6 +44,13 @@ fn main() -> ExitCode {
         ["passed"] => behave::serve_passed(),
         ["notify", text] => behave::notify(text),
         ["attack", name, object] => attack::attack(name, object),
+        ["make", path] => match std::fs::write(path, "") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("probe: {path}: {error}");
+                ExitCode::FAILURE
+            }
+        },
         ["try-write", path] => behave::try_write(path),
         // How `orphans` calls itself.
         ["orphan-parent"] => behave::orphan_parent(),

@@ -6,7 +6,7 @@ use stage1_abi::annotation;
 
 use super::FAILED;
 use crate::cli::flags::{Values, list, switch, text};
-use crate::commands::{Entry, pod_flags, prepare, run, run_flags};
+use crate::commands::{Entry, file_systems, pod_flags, prepare, run, run_flags};
 use crate::context::Context;
 use crate::failure::{Doing, Failure, Outcome};
 
@@ -38,7 +38,7 @@ pub(super) const ENTRY: Entry = Entry {
             ),
             text("uuid-file-save", "", "write out pod UUID to specified file"),
         ]);
-        crate::stage1::arguments(command)
+        crate::stage1::arguments(command).args(file_systems::flags())
     },
     run: |context, matches| sandbox(context, matches).map_err(|f| f.with_status(FAILED)),
     needs_root: true,

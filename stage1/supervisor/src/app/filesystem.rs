@@ -50,14 +50,17 @@ impl Roots {
         match operation {
             Operation::Directory(path, mode) => self.directory(path, *mode),
             Operation::File(path, text) => self.file(path, text),
-            Operation::Proc => self.kernel_fs("proc", "/proc", KERNEL_FS),
+            Operation::Proc { hide_pid } => {
+                let options = hide_pid.as_deref().map(|mode| ("hidepid", mode));
+                self.kernel_fs("proc", options.as_slice(), "/proc", KERNEL_FS)
+            }
             Operation::Sysfs { read_only } => {
                 let attr = if *read_only {
                     KERNEL_FS | Attr::RDONLY
                 } else {
                     KERNEL_FS
                 };
-                match self.kernel_fs("sysfs", "/sys", attr) {
+                match self.kernel_fs("sysfs", &[], "/sys", attr) {
                     // It belongs to the network namespace, which is not the pod's own.
                     Err(error) if self.user_namespace && error.errno == Errno::PERM => {
                         self.shared_sysfs(attr)
@@ -131,8 +134,14 @@ impl Roots {
             .context("write", path.display())
     }
 
-    fn kernel_fs(&self, kind: &str, path: &str, attr: Attr) -> Result<(), Error> {
-        let mount = mounts::new(kind, &[], attr)?;
+    fn kernel_fs(
+        &self,
+        kind: &str,
+        options: &[(&str, &str)],
+        path: &str,
+        attr: Attr,
+    ) -> Result<(), Error> {
+        let mount = mounts::new(kind, options, attr)?;
         let target = self
             .app
             .mount_target(Path::new(path), Kind::Directory)

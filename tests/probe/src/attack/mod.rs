@@ -6,6 +6,8 @@
     reason = "an attacker makes the bare system calls, with arguments no library would pass"
 )]
 
+mod processes;
+
 use std::ffi::CString;
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
@@ -20,6 +22,9 @@ pub(crate) fn attack(name: &str, object: &str) -> ExitCode {
         "terminal" => terminal(object),
         "abstract" => abstract_socket(object),
         "descriptors" => descriptors(),
+        "trace" => processes::trace(object),
+        "programs" => processes::programs(),
+        "forks" => processes::forks(),
         _ => {
             eprintln!("probe: there is no attack {name:?}");
             return ExitCode::from(64);
@@ -153,10 +158,19 @@ fn namespaces() {
             _ => println!("broken"),
         }
     }
+    processes::clone3();
 }
 
-/// Types a line into its terminal's input, for whoever reads from it next.
+/// Types a line into its terminal's input, for whoever reads from it next; and pastes what a
+/// console's mouse has selected.
 fn terminal(line: &str) {
+    // TIOCL_PASTESEL of ioctl_console(2).
+    let paste = 3u8;
+    // SAFETY: takes a pointer to one byte.
+    match unsafe { libc::ioctl(0, libc::TIOCLINUX, &raw const paste) } {
+        0 => println!("broken"),
+        _ => held("TIOCLINUX"),
+    }
     for byte in line.bytes().chain([b'\n']) {
         // SAFETY: takes a pointer to one byte.
         let done = unsafe { libc::ioctl(0, libc::TIOCSTI, &raw const byte) };
