@@ -281,13 +281,12 @@ fn a_killed_download_is_resumed_if_it_is_still_the_same() {
             _ => Reply::ok(served.clone()),
         };
         match number % 2 {
-            // Breaks off, and leaves the caller waiting.
-            0 => {
-                std::thread::sleep(Duration::from_millis(
-                    u64::from(request.range().is_some()) * 10_000,
-                ));
-                reply.cut_after(900_000)
-            }
+            // Breaks off, and has no more for who comes again.
+            0 => reply.cut_after(if request.range().is_some() {
+                0
+            } else {
+                900_000
+            }),
             _ => reply,
         }
         .header("etag", &etag)
@@ -314,6 +313,73 @@ fn a_killed_download_is_resumed_if_it_is_still_the_same() {
         rkt.ok(&["image", "rm", id.text()]);
         assert_eq!(partial(), 0);
     }
+}
+
+#[test]
+fn a_connection_that_breaks_is_taken_up_again() {
+    let rkt = Rkt::new();
+    let image = bytes(
+        &rkt,
+        &app("example.com/app", "1").file("/large", 0o644, large()),
+    );
+    let served = image.clone();
+    let server = Server::start(move |request| {
+        let named = request.path.contains("named");
+        let reply = Reply::part(&served, request).cut_after(700_000);
+        // The last part is whole.
+        let reply = match request.range() {
+            Some(from) if from >= 1_400_000 => Reply::part(&served, request),
+            _ => reply,
+        };
+        match named {
+            true => reply.header("etag", "\"1\""),
+            false => reply,
+        }
+    });
+    rkt.strict(&[OPEN, "fetch", &server.url("/named.aci")])
+        .expect(0);
+    let asked: Vec<_> = server.requests().iter().map(|r| r.range()).collect();
+    assert_eq!(asked, [None, Some(700_000), Some(1_400_000)]);
+    server.forget();
+    // What has no name may have become another meanwhile.
+    let output = rkt.strict(&[OPEN, "fetch", "--pull-policy=update", &server.url("/a.aci")]);
+    output.refused(&["ends after 700000"]);
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn a_fetch_that_was_killed_is_gone_on_with() {
+    let rkt = Rkt::new();
+    let image = bytes(
+        &rkt,
+        &app("example.com/app", "1").file("/large", 0o644, large()),
+    );
+    let served = image.clone();
+    let server = Server::start(move |request| {
+        let reply = Reply::part(&served, request).header("etag", "\"1\"");
+        match request.range() {
+            // Waits with the rest until the other end has gone.
+            None => reply.stall_after(900_000),
+            Some(_) => reply,
+        }
+    });
+    let url = server.url("/app.aci");
+    let running = e2e::Running::start(rkt.strict_command(&[OPEN, "fetch", &url]));
+    let kept = || {
+        let entries = fs::read_dir(rkt.data().join("cas/tmp"))
+            .into_iter()
+            .flatten();
+        let all = entries.flatten().filter_map(|e| e.metadata().ok());
+        all.map(|m| m.len()).max().unwrap_or(0)
+    };
+    e2e::until(Duration::from_secs(60), "the first part", || {
+        kept() >= 900_000
+    });
+    running.signal(rustix::process::Signal::KILL);
+    running.finish();
+    rkt.strict(&[OPEN, "fetch", &url]).expect(0);
+    assert_eq!(server.requests()[1].range(), Some(900_000));
+    assert_eq!(kept(), 0);
 }
 
 /// Checks a signature as AWS does (Signature Version 4), from nothing but the request.
