@@ -49,6 +49,7 @@ mod network_show;
 mod oci;
 mod output;
 mod private_users;
+mod proxies;
 mod races;
 mod real;
 mod registry;
