@@ -41,6 +41,7 @@ pub struct Reply {
     body: Vec<u8>,
     cut: Option<usize>,
     endless: bool,
+    stalls: bool,
 }
 
 impl Reply {
@@ -78,6 +79,13 @@ impl Reply {
         self
     }
 
+    /// Sends no more after so many bytes of the body, and keeps the connection.
+    pub fn stall_after(mut self, bytes: usize) -> Self {
+        self.cut = Some(bytes);
+        self.stalls = true;
+        self
+    }
+
     /// Repeats the body until nobody listens.
     pub fn endless(mut self) -> Self {
         self.endless = true;
@@ -100,7 +108,7 @@ impl Reply {
         }
     }
 
-    fn write(&self, mut to: impl Write) -> std::io::Result<bool> {
+    fn write(&self, mut to: impl Read + Write) -> std::io::Result<bool> {
         let mut head = format!("HTTP/1.1 {} it\r\n", self.status);
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -118,6 +126,10 @@ impl Reply {
         let end = self.cut.unwrap_or(self.body.len()).min(self.body.len());
         to.write_all(&self.body[..end])?;
         to.flush()?;
+        if self.stalls {
+            // Until the other end closes it, or the server's time is up.
+            let _ = to.read(&mut [0]);
+        }
         Ok(self.cut.is_none())
     }
 }

@@ -169,6 +169,22 @@ fn fetch_fresh(name: &str, signer: &Signer, prefix: &str) -> Output {
     output
 }
 
+/// The same layout in one file.
+fn archived(rkt: &Rkt, layout: &Layout, signer: &Signer, repository: &str) {
+    let file = rkt.path("layout.tar").display().to_string();
+    let mut tar = std::process::Command::new("tar");
+    tar.args(["-C", layout.path().to_str().unwrap(), "-cf", &file, "."]);
+    e2e::Running::start(tar).finish().expect(0);
+    let image = format!("oci-archive:{file}:it");
+    let other = Rkt::new();
+    other
+        .strict(&["fetch", &image])
+        .refused(&["no key that is trusted"]);
+    trust(&other, signer, repository).expect(0);
+    let run = ["run", "--net=none", &image];
+    assert_eq!(other.strict(&run).expect(0).app_lines(), ["signed"]);
+}
+
 #[test]
 fn images_on_disk_and_in_a_real_registry_are_signed_alike() {
     let (rkt, registry) = (Rkt::new(), Registry::start());
@@ -188,6 +204,7 @@ fn images_on_disk_and_in_a_real_registry_are_signed_alike() {
     rkt.strict(&["fetch", &layout.reference("it")]).expect(0);
     // The signature in the index is no image to choose from.
     rkt.strict(&["fetch", &layout.reference("")]).expect(0);
+    archived(&rkt, &layout, &signer, &repository);
     registry.push(&layout.reference("it"), "app:v1", &["--preserve-digests"]);
     registry.push(
         &layout.reference(&tag),

@@ -3,24 +3,23 @@
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use e2e::server::{Reply, Request, Server};
 use e2e::{Aci, Compression, Gpg, Internet, Output, Rkt, Running, fixtures};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-const OPEN: &str = "--insecure-options=image,http";
+pub(super) const OPEN: &str = "--insecure-options=image,http";
 const USER: &str = "Carly Container <carly@example.com>";
 
 /// The bytes of an image.
-fn bytes(rkt: &Rkt, aci: &Aci) -> Vec<u8> {
+pub(super) fn bytes(rkt: &Rkt, aci: &Aci) -> Vec<u8> {
     let file = rkt.path("made.aci");
     aci.write(&file, Compression::Gzip).unwrap();
     fs::read(file).unwrap()
 }
 
-fn app(name: &str, version: &str) -> Aci {
+pub(super) fn app(name: &str, version: &str) -> Aci {
     Aci::new(name)
         .label("version", version)
         .exec(&["/nothing"])
@@ -256,64 +255,6 @@ fn what_did_not_change_is_not_sent_again() {
     rkt.ok(&["image", "rm", &id]);
     rkt.strict(&[OPEN, "fetch", "--pull-policy=never", &url])
         .refused(&["not in the store"]);
-}
-
-/// A program that nothing compresses.
-fn large() -> Vec<u8> {
-    let mix = |n: u32| n.wrapping_mul(n ^ 0x9e37_79b9).rotate_left(n % 31);
-    (0..500_000u32).flat_map(|n| mix(n).to_le_bytes()).collect()
-}
-
-#[test]
-fn a_killed_download_is_resumed_if_it_is_still_the_same() {
-    let rkt = Rkt::new();
-    let image = bytes(
-        &rkt,
-        &app("example.com/app", "1").file("/large", 0o644, large()),
-    );
-    let version = Arc::new(AtomicUsize::new(0));
-    let (served, now) = (image.clone(), version.clone());
-    let server = Server::start(move |request| {
-        let number = now.load(Ordering::Relaxed);
-        let etag = format!("\"{}\"", number / 2);
-        let reply = match request.header("if-range") {
-            Some(wanted) if wanted == etag => Reply::part(&served, request),
-            _ => Reply::ok(served.clone()),
-        };
-        match number % 2 {
-            // Breaks off, and leaves the caller waiting.
-            0 => {
-                std::thread::sleep(Duration::from_millis(
-                    u64::from(request.range().is_some()) * 10_000,
-                ));
-                reply.cut_after(900_000)
-            }
-            _ => reply,
-        }
-        .header("etag", &etag)
-    });
-    let url = server.url("/app.aci");
-    let partial = || {
-        let entries = fs::read_dir(rkt.data().join("cas/tmp"))
-            .into_iter()
-            .flatten();
-        let all = entries.flatten().filter_map(|e| e.metadata().ok());
-        all.map(|m| m.len()).max().unwrap_or(0)
-    };
-    for (killed_at, then, resumed) in [(0, 1, Some(900_000)), (2, 5, None)] {
-        version.store(killed_at, Ordering::Relaxed);
-        let output = rkt.strict(&[OPEN, "fetch", &url]);
-        output.refused(&["ends after 900000"]);
-        assert!(partial() >= 900_000);
-        server.forget();
-        version.store(then, Ordering::Relaxed);
-        let id = rkt.strict(&[OPEN, "fetch", "--full", &url]).expect(0);
-        assert_eq!(server.requests()[0].range(), Some(900_000));
-        // Another version is taken from its beginning.
-        assert_eq!(resumed.is_some(), then / 2 == killed_at / 2);
-        rkt.ok(&["image", "rm", id.text()]);
-        assert_eq!(partial(), 0);
-    }
 }
 
 /// Checks a signature as AWS does (Signature Version 4), from nothing but the request.

@@ -304,3 +304,30 @@ fn every_form_of_reference_names_the_image() {
     rkt.run(&["fetch", "--pull-policy=never", "docker://busybox"])
         .refused(&["docker://", "not in the store"]);
 }
+
+#[test]
+fn files_are_named_from_the_current_directory() {
+    let rkt = Rkt::new();
+    let file = rkt.image(&fixtures::busybox());
+    let id = rkt.ok(&["fetch", "--full", &file]);
+    std::fs::create_dir(rkt.path("sub")).unwrap();
+    std::fs::copy(&file, rkt.path("sub/here.aci")).unwrap();
+    std::fs::copy(&file, rkt.path("sub/unnamed")).unwrap();
+    for (directory, name) in [
+        ("sub", "here.aci"),
+        ("sub", "./here.aci"),
+        ("sub", "unnamed"),
+        ("sub", "../sub/here.aci"),
+        ("", "sub/here.aci"),
+        ("", "./sub/unnamed"),
+    ] {
+        let mut command = rkt.command(&["fetch", "--full", name]);
+        command.current_dir(rkt.path(directory));
+        let output = e2e::Running::start(command).finish().expect(0);
+        assert_eq!(output.text(), id.trim(), "{name}: {}", output.all());
+        let mut command = rkt.command(&["run", "--net=none", name]);
+        command.current_dir(rkt.path(directory));
+        e2e::Running::start(command).finish().expect(0);
+    }
+    rkt.assert_clean();
+}

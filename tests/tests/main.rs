@@ -15,6 +15,7 @@ mod config;
 mod cosign;
 mod crowd;
 mod device_volumes;
+mod downloads;
 mod enter;
 mod environment;
 mod export;

@@ -187,3 +187,24 @@ fn a_pods_bandwidth_is_limited() {
     lab.assert_clean();
     rkt.assert_clean();
 }
+
+/// The ports of an image of a registry have the names that the original made for them.
+#[test]
+fn ports_of_docker_images_have_names() {
+    use e2e::oci::{Layout, OciImage};
+    let (rkt, lab) = (Rkt::new(), Lab::new());
+    let image = OciImage::probe(&["serve", "8000"], &[])
+        .field("ExposedPorts", json!({"8000/tcp": {}, "53/udp": {}}));
+    let mut layout = Layout::new(rkt.path("layout"));
+    layout.add(&image, "it");
+    let id = rkt.ok(&["fetch", "--full", &layout.reference("it")]);
+    let (mut pod, uuid) = rkt.start_pod_in(&lab, &["--port=8000-tcp:8888", id.trim()]);
+    pod.await_stdout("ready");
+    assert!(pong(&lab, false, Lab::HOST, 8888));
+    rkt.ok(&["stop", &uuid]);
+    pod.finish();
+    rkt.run_in(&lab, &["run", "--port=80-tcp:8888", id.trim()])
+        .refused(&["80-tcp"]);
+    lab.assert_clean();
+    rkt.assert_clean();
+}

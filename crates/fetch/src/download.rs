@@ -10,7 +10,7 @@ use std::time::Duration;
 use config::Auth;
 use rustix::fs::OFlags;
 
-use crate::http::{Request, Response, headers_for, max_age};
+use crate::http::{Persistence, Request, Response, headers_for, max_age};
 use crate::{Client, Error, Progress, Result};
 
 /// A server that wants to be asked again later, once the image was fetched, says this.
@@ -120,15 +120,10 @@ impl Downloader<'_> {
         }
         let response = response.good()?;
         let new = response.header("etag").unwrap_or_default().to_owned();
-        let begins = response.header("content-range").and_then(|range| {
-            range
-                .strip_prefix("bytes ")?
-                .split('-')
-                .next()?
-                .parse()
-                .ok()
-        });
-        if !(response.status == 206 && begins == Some(have) && (new.is_empty() || new == kept)) {
+        if !(response.status == 206
+            && response.begins() == Some(have)
+            && (new.is_empty() || new == kept))
+        {
             if response.status == 206 {
                 partial.cut("")?;
                 return Err(Error::Http {
@@ -153,14 +148,35 @@ impl Downloader<'_> {
         }))
     }
 
-    /// The same, watched.
+    /// The same, watched, and taken up again where its connection breaks.
     pub fn watched<'d>(&'d self, download: &'d mut Download, kind: &'static str) -> Watched<'d> {
         Watched {
             name: download.url.clone(),
             download,
             kind,
-            progress: self.progress,
+            downloader: self,
+            persistence: Persistence::default(),
         }
+    }
+
+    /// Asks for what is missing of a download; false if the server has another version by now, or
+    /// never gave this one a name.
+    fn resume(&self, download: &mut Download) -> Result<bool> {
+        let version = download.partial.read_etag();
+        if version.is_empty() {
+            return Ok(false);
+        }
+        let headers = vec![
+            ("range", format!("bytes={}-", download.at)),
+            ("if-range", version.clone()),
+        ];
+        let response = self.ask(&download.url, headers)?.good()?;
+        let same = response.header("etag").is_none_or(|etag| etag == version);
+        if response.status != 206 || response.begins() != Some(download.at) || !same {
+            return Ok(false);
+        }
+        download.body = response.body();
+        Ok(true)
     }
 }
 
@@ -176,9 +192,12 @@ impl Download {
     }
 
     /// An error that no decoder takes for one of its own.
-    fn broken(&self, reason: &str) -> io::Error {
+    fn broken(&self, reason: &str, waited: bool) -> io::Error {
         let text = format!("{} ends after {} bytes: {reason}", self.url, self.at);
-        io::Error::new(io::ErrorKind::ConnectionAborted, text)
+        match waited {
+            true => io::Error::new(io::ErrorKind::TimedOut, text),
+            false => io::Error::new(io::ErrorKind::ConnectionAborted, text),
+        }
     }
 
     /// Forgets what was kept: the file has arrived, or is no good.
@@ -198,14 +217,15 @@ impl Read for Download {
         }
         let read = match self.body.read(buffer) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => return Err(e),
-            other => other.map_err(|e| self.broken(&e.to_string()))?,
+            other => other
+                .map_err(|e| self.broken(&e.to_string(), e.kind() == io::ErrorKind::TimedOut))?,
         };
         self.partial.file.write_all_at(&buffer[..read], self.at)?;
         self.at += read as u64;
         self.there = self.at;
         match self.length {
             Some(length) if read == 0 && self.at < length && !buffer.is_empty() => {
-                Err(self.broken(&format!("it should have {length}")))
+                Err(self.broken(&format!("it should have {length}"), false))
             }
             _ => Ok(read),
         }
@@ -217,7 +237,8 @@ pub struct Watched<'d> {
     download: &'d mut Download,
     kind: &'static str,
     name: String,
-    progress: &'d dyn Progress,
+    downloader: &'d Downloader<'d>,
+    persistence: Persistence,
 }
 
 impl Watched<'_> {
@@ -232,11 +253,41 @@ impl Watched<'_> {
 
 impl Read for Watched<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.download.read(buffer)?;
-        let (at, length) = (self.download.at, self.download.length);
-        self.progress.update(self.kind, &self.name, at, length);
-        Ok(read)
+        loop {
+            match self.download.read(buffer) {
+                Ok(read) => {
+                    let (at, length) = (self.download.at, self.download.length);
+                    let progress = self.downloader.progress;
+                    progress.update(self.kind, &self.name, at, length);
+                    return Ok(read);
+                }
+                Err(fault) if is_broken(&fault) => self.go_on(fault)?,
+                Err(error) => return Err(error),
+            }
+        }
     }
+}
+
+impl Watched<'_> {
+    /// Finds the rest of a download that broke off; gives up with what broke it first.
+    fn go_on(&mut self, fault: io::Error) -> io::Result<()> {
+        loop {
+            if !self.persistence.again(self.download.at, &fault) {
+                return Err(fault);
+            }
+            match self.downloader.resume(self.download) {
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err(fault),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Whether it is the connection that failed, not the disk.
+fn is_broken(fault: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, TimedOut};
+    matches!(fault.kind(), ConnectionAborted | TimedOut)
 }
 
 struct Positioned {

@@ -4,6 +4,7 @@
 mod auth;
 mod headers;
 mod patience;
+mod persistence;
 mod proxy;
 mod resolve;
 mod tls;
@@ -21,6 +22,7 @@ use crate::{Error, Result};
 pub(crate) use auth::{Headers, headers as headers_for};
 pub(crate) use headers::{Challenge, max_age};
 pub(crate) use patience::Patience;
+pub(crate) use persistence::Persistence;
 pub(crate) use url::{authority, is_https, join};
 
 use patience::Steady;
@@ -217,6 +219,12 @@ impl Response {
     /// A header's value.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Where the part begins that this answer holds.
+    pub(crate) fn begins(&self) -> Option<u64> {
+        let range = self.header("content-range")?.strip_prefix("bytes ")?;
+        range.split('-').next()?.parse().ok()
     }
 
     /// All values of a header.

@@ -1,18 +1,13 @@
 //! Blobs of a registry, resumed where a connection breaks.
 
 use std::io::{self, Read};
-use std::time::Duration;
 
 use oci::Digest;
 use store::Opened;
 
 use super::session::Session;
 use crate::Result;
-
-/// Attempts that bring nothing worth speaking of.
-const ATTEMPTS: u32 = 3;
-/// Bytes that are: a server that sends less before it breaks off again would do so forever.
-const WORTH: u64 = 64 << 10;
+use crate::http::Persistence;
 
 /// Opens a blob at an offset, or from its beginning where the registry cannot skip.
 pub(super) fn open<'a>(session: &'a Session<'a>, blob: &Digest, offset: u64) -> Result<Opened<'a>> {
@@ -23,8 +18,7 @@ pub(super) fn open<'a>(session: &'a Session<'a>, blob: &Digest, offset: u64) -> 
         at: from,
         end: left.map(|left| from.saturating_add(left)),
         body,
-        failures: 0,
-        failed_at: from,
+        persistence: Persistence::default(),
     };
     Ok((Box::new(blob), from))
 }
@@ -44,16 +38,8 @@ fn ask(session: &Session<'_>, blob: &Digest, offset: u64) -> Result<Answer> {
         Err(error) if error.status() == Some(416) && offset > 0 => session.get(&path, &[])?,
         other => other?,
     };
-    let begins = response.header("content-range").and_then(|range| {
-        range
-            .strip_prefix("bytes ")?
-            .split('-')
-            .next()?
-            .parse()
-            .ok()
-    });
     let from = match response.status {
-        206 => begins.unwrap_or(offset),
+        206 => response.begins().unwrap_or(offset),
         _ => 0,
     };
     let length = response.length();
@@ -67,9 +53,7 @@ struct Blob<'a> {
     at: u64,
     end: Option<u64>,
     body: Box<dyn Read + Send>,
-    failures: u32,
-    /// Where the last failure was.
-    failed_at: u64,
+    persistence: Persistence,
 }
 
 impl Read for Blob<'_> {
@@ -94,20 +78,9 @@ impl Read for Blob<'_> {
 impl Blob<'_> {
     /// Asks for what is missing.
     fn again(&mut self, fault: io::Error) -> io::Result<()> {
-        // An empty body stands for an attempt that came to nothing.
-        if self.at - self.failed_at >= WORTH {
-            self.failures = 0;
-        }
-        self.failed_at = self.at;
-        if self.failures >= ATTEMPTS {
+        if !self.persistence.again(self.at, &fault) {
             return Err(broken(&self.digest, &fault));
         }
-        std::thread::sleep(Duration::from_millis(200 << self.failures));
-        // Whoever was waited for in vain is asked once more, not three times.
-        self.failures += match fault.kind() {
-            io::ErrorKind::TimedOut => ATTEMPTS,
-            _ => 1,
-        };
         match ask(self.session, &self.digest, self.at) {
             Ok((body, from, _)) if from == self.at => self.body = body,
             // From the beginning: what is known already is skipped.
@@ -119,8 +92,8 @@ impl Blob<'_> {
                 self.body = body;
             }
             Ok(_) => return Err(broken(&self.digest, &fault)),
-            // The next read tries again.
-            Err(_) if self.failures < ATTEMPTS => self.body = Box::new(io::empty()),
+            // The next read tries again: an empty body stands for an attempt that came to nothing.
+            Err(_) if !self.persistence.is_over() => self.body = Box::new(io::empty()),
             Err(error) => return Err(io::Error::new(io::ErrorKind::ConnectionAborted, error)),
         }
         Ok(())
