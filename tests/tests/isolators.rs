@@ -41,7 +41,7 @@ fn outcomes(isolators: &Value) -> Vec<String> {
 
 /// A control file of a cgroup of the pod on a host with version 1 of control groups; `None` on one
 /// without the controller there, where `vm` looks.
-fn control(uuid: &str, app: &str, controller: &str, file: &str) -> Option<String> {
+pub(crate) fn control(uuid: &str, app: &str, controller: &str, file: &str) -> Option<String> {
     let line = |text: String| {
         let mut lines = text.lines().map(str::to_owned);
         lines.find_map(|l| {
@@ -212,6 +212,36 @@ fn the_pods_privileges_bound_its_apps() {
     );
 }
 
+/// What a pod's filter denies no app has, whatever its own says; what only the app's denies stays
+/// denied.
+#[test]
+fn the_pods_filter_bounds_its_apps() {
+    let rkt = Rkt::new();
+    let set = |names: &[&str]| json!({"set": names, "errno": "EPERM"});
+    let denies_mkdir = json!([
+        {"name": "os/linux/seccomp-remove-set", "value": set(&["mkdir", "mkdirat"])},
+    ]);
+    let all = json!([{"name": "os/linux/seccomp-retain-set", "value": {"set": ["@appc.io/all"]}}]);
+    let denies_chown = json!([
+        {"name": "os/linux/seccomp-remove-set",
+         "value": set(&["chown", "fchown", "lchown", "fchownat"])},
+    ]);
+    let script = "mkdir /tmp/d 2>/dev/null && echo made; chown 1 /tmp 2>/dev/null && echo owned; \
+                  mkdir /tmp/d 2>&1 | grep -o 'not permitted'; echo end";
+    let script = script.replace("chown ", "/bin/busybox chown ");
+    for (app, wanted) in [
+        (json!([]), &["owned", "not permitted", "end"][..]),
+        (all, &["owned", "not permitted", "end"]),
+        (denies_chown, &["not permitted", "end"]),
+    ] {
+        let output = run(&rkt, &["--net=none"], &script, app, denies_mkdir.clone());
+        assert_eq!(output.expect(0).app_lines(), wanted);
+    }
+    let unknown = json!([{"name": "os/linux/seccomp-remove-set", "value": set(&["no_such"])}]);
+    run(&rkt, &["--net=none"], "echo ran", json!([]), unknown).refused(&["no_such"]);
+    rkt.assert_clean();
+}
+
 #[test]
 fn status_tells_what_became_of_each() {
     let rkt = Rkt::new();
@@ -237,7 +267,7 @@ fn status_tells_what_became_of_each() {
     let uuid = rkt.ok(&["prepare", "--quiet", &manifest]);
     let uuid = uuid.trim();
     let strict = ["run-prepared", "--net=none", "--strict-isolators", uuid];
-    rkt.run(&strict).refused(&["strict", "seccomp-remove-set"]);
+    rkt.run(&strict).refused(&["strict", "apparmor-profile"]);
 
     let uuid = rkt.ok(&["prepare", "--quiet", &manifest]);
     let uuid = uuid.trim();
@@ -274,7 +304,7 @@ fn status_tells_what_became_of_each() {
         outcomes(&status["isolators"]),
         [
             "os/linux/capabilities-retain-set applied",
-            "os/linux/seccomp-remove-set unsupported",
+            "os/linux/seccomp-remove-set changed",
         ]
     );
 }

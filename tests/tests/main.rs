@@ -3,6 +3,7 @@
 mod apps;
 mod attach;
 mod attacks;
+mod attacks_hogs;
 mod attacks_images;
 mod attacks_kernel;
 mod attacks_processes;
@@ -48,6 +49,7 @@ mod network_ports;
 mod network_show;
 mod oci;
 mod output;
+mod overrides;
 mod private_users;
 mod proxies;
 mod races;

@@ -376,3 +376,42 @@ fn a_pod_that_is_killed_leaves_nothing() {
     running.finish();
     user.assert_clean();
 }
+
+/// The user attaches to her pod's streams as root does to his.
+#[test]
+fn an_ordinary_user_attaches() {
+    for count in [0, 65_536] {
+        let user = User::new(count);
+        let image = user.fetch(&fixtures::busybox());
+        let script = "while read line; do eval \"$line\"; done";
+        let (pod, uuid) = user.start(
+            &["run"],
+            &[
+                "--net=none",
+                &image,
+                "--name=app",
+                "--stdin=stream",
+                "--stdout=stream",
+                "--stderr=stream",
+                "--exec=/bin/sh",
+                "--",
+                "-c",
+                script,
+            ],
+        );
+        let list = user.ok(&["attach", "--mode=list", &uuid]);
+        assert_eq!(list, "stdin\nstdout\nstderr");
+        let input = user.rkt.path("input");
+        fs::write(&input, "echo from the app\nexit 5\n").unwrap();
+        let mut command = user.command(&["attach", &uuid]);
+        command.stdin(fs::File::open(&input).unwrap());
+        let attached = Running::start_with_stdin(command).finish().expect(0);
+        assert!(
+            attached.stdout.contains("from the app"),
+            "{}",
+            attached.all()
+        );
+        pod.finish().expect(5);
+        user.assert_clean();
+    }
+}

@@ -44,6 +44,10 @@ fn limits_hold_on_version_2() {
     report.expect("devices", &["not permitted", "open"]);
     // Linux 6.1 takes attached mounts only for the layers of an overlay.
     report.expect("ids", &["own0", "map", "65536", "0::/\n", "third 137"]);
+    // An ordinary user's pods, in a cgroup that was given to the user.
+    report.expect("delegated", &["small 0", "large 137", "theirs 0"]);
+    let said = report.under("delegated");
+    assert!(!said.contains("without cgroups"), "{said}");
     report.expect("left", &["pods 0", "cgroups 0"]);
 }
 

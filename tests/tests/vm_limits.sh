@@ -51,6 +51,22 @@ rkt run --private-users --net=none $busybox --memory=64M --exec=/bin/sh -- -c \
 rkt run --private-users --net=none $probe --memory=16M --exec=/probe -- alloc 200000000
 echo third $?
 
+echo == delegated
+group=/sys/fs/cgroup/ours
+mkdir -p $group /tmp/ours
+chown 1000:1000 $group $group/cgroup.procs $group/cgroup.threads $group/cgroup.subtree_control /tmp/ours
+ours() {
+    sh -c "echo \$\$ > $group/cgroup.procs"' && exec setpriv --reuid=1000 --regid=1000 --clear-groups "$@"' \
+        sh /tmp/rkt --dir=/tmp/ours --insecure-options=image "$@"
+}
+user_probe=$(ours fetch --full /share/probe.aci)
+ours run --net=none $user_probe --memory=64M --exec=/probe -- alloc 8000000 2>&1
+echo small $?
+ours run --net=none $user_probe --memory=16M --exec=/probe -- alloc 200000000 2>&1
+echo large $?
+ours gc --grace-period=0s; ours gc --grace-period=0s
+echo theirs $(find $group -name '*rkt-*' -type d | wc -l)
+
 echo == left
 rkt gc --grace-period=0s
 rkt gc --grace-period=0s

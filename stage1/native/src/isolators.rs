@@ -24,6 +24,7 @@ use outcome::Fate;
 const DEFAULT_FILTER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/default.bpf"));
 
 const BY_OPTION: &str = "switched off by --insecure-options";
+const BY_POD: &str = "the pod's isolator bounds it";
 const NO_CGROUPS: &str = "the pod runs without control groups";
 const NOT_ALONE: &str = "the apps of a pod share it, so it is the pod's to have";
 const UNKNOWN: &str = "rkt does not know it";
@@ -73,10 +74,9 @@ pub(crate) fn of_app(name: &str, app: &App, pod: &PodIsolation) -> Result<Isolat
         true => Capabilities::ALL,
         false => wishes.capabilities.and(pod.capabilities),
     };
-    let seccomp = match (pod.insecure.disable_seccomp, wishes.filter) {
-        (true, _) | (_, Filter::Wish(None)) => None,
-        (_, Filter::Default) => Some(default_filter(name, capabilities)?),
-        (_, Filter::Wish(Some(policy))) => Some(compile(name, &policy)?),
+    let seccomp = match pod.insecure.disable_seccomp {
+        true => None,
+        false => filter(name, wishes.filter, capabilities, pod.filter.as_ref())?,
     };
     let security = Security {
         capabilities,
@@ -105,9 +105,10 @@ impl Wishes {
                 false => Fate::unsupported(NO_CGROUPS),
             });
         }
-        let unless = |switched_off| match switched_off {
-            true => Fate::changed(BY_OPTION),
-            false => Fate::Applied,
+        let filtered = || match pod.filter {
+            _ if pod.insecure.disable_seccomp => Fate::changed(BY_OPTION),
+            Some(_) => Fate::changed(BY_POD),
+            None => Fate::Applied,
         };
         Ok(match value {
             IsolatorValue::CapabilitiesRetain(wish) => {
@@ -122,17 +123,17 @@ impl Wishes {
             IsolatorValue::NoNewPrivileges(wish) => {
                 self.no_new_privileges = *wish;
                 match pod.no_new_privileges && !wish {
-                    true => Fate::changed("the pod's isolator bounds it"),
+                    true => Fate::changed(BY_POD),
                     false => Fate::Applied,
                 }
             }
             IsolatorValue::SeccompRetain(wish) => {
                 self.filter = Filter::Wish(policy(app, Mode::Retain, wish)?);
-                unless(pod.insecure.disable_seccomp)
+                filtered()
             }
             IsolatorValue::SeccompRemove(wish) => {
                 self.filter = Filter::Wish(policy(app, Mode::Remove, wish)?);
-                unless(pod.insecure.disable_seccomp)
+                filtered()
             }
             IsolatorValue::OomScoreAdj(score) => {
                 self.oom_score_adj = Some(i32::from(*score));
@@ -155,23 +156,37 @@ impl Wishes {
         }
         match self.capabilities.without(pod.capabilities) {
             Capabilities::EMPTY => Fate::Applied,
-            _ => Fate::changed("the pod's isolator bounds it"),
+            _ => Fate::changed(BY_POD),
         }
     }
 }
 
-/// An app that keeps CAP_SYS_ADMIN may make namespaces by it, so its filter lets it.
-fn default_filter(name: &str, capabilities: Capabilities) -> Result<Program, Error> {
-    if capabilities.contains("CAP_SYS_ADMIN") {
-        return compile(name, &Policy::default().with_namespaces());
-    }
-    Ok(Program::from_bytes(DEFAULT_FILTER))
-}
-
-fn compile(name: &str, policy: &Policy) -> Result<Program, Error> {
-    policy
-        .compile(Arch::native())
-        .map_err(|e| Error::app(name, e.to_string()))
+/// The filter of an app with these capabilities, by its wish and within its pod's.
+fn filter(
+    app: &str,
+    wish: Filter,
+    capabilities: Capabilities,
+    bound: Option<&Policy>,
+) -> Result<Option<Program>, Error> {
+    let policy = match wish {
+        // An app that keeps CAP_SYS_ADMIN may make namespaces by it, so its filter lets it.
+        Filter::Default if capabilities.contains("CAP_SYS_ADMIN") => {
+            Some(Policy::default().with_namespaces())
+        }
+        Filter::Default if bound.is_none() => {
+            return Ok(Some(Program::from_bytes(DEFAULT_FILTER)));
+        }
+        Filter::Default => Some(Policy::default()),
+        Filter::Wish(policy) => policy,
+    };
+    let compiled = match (&policy, bound) {
+        (None, None) => return Ok(None),
+        (Some(policy), Some(bound)) => policy.compile_within(bound, Arch::native()),
+        (Some(only), None) | (None, Some(only)) => only.compile(Arch::native()),
+    };
+    compiled
+        .map(Some)
+        .map_err(|e| Error::app(app, e.to_string()))
 }
 
 fn names(app: &str, set: &[String]) -> Result<Capabilities, Error> {

@@ -278,6 +278,7 @@ pub fn join_those_of(pid: Pid) -> Result<(), Error> {
 /// # Errors
 /// Processes that do not end within a second.
 pub fn end(directory: &Path) -> Result<(), Error> {
+    kill_all(directory);
     let procs = directory.join("cgroup.procs");
     for _ in 0..100 {
         let Ok(text) = std::fs::read_to_string(&procs) else {
@@ -297,6 +298,16 @@ pub fn end(directory: &Path) -> Result<(), Error> {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     Err(rustix::io::Errno::BUSY).context("end the processes of", directory.display())
+}
+
+/// On version 2, kills all processes of a cgroup and of those below it at once, however quickly they
+/// make others. Version 1, and Linux before 5.14, have no such file.
+fn kill_all(directory: &Path) {
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    // Who asks goes on to see what is left.
+    let _ = openat(CWD, directory.join("cgroup.kill"), flags, Mode::empty())
+        .and_then(|fd| rustix::io::write(fd, b"1"));
 }
 
 /// Removes a cgroup and those below it, children first; `directory` is one that
@@ -366,3 +377,36 @@ fn cpu_quota(millis: u64) -> u64 {
 }
 
 const PERIOD_US: u64 = 100_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On a host with version 1 the tree of version 2 is beside it, without controllers.
+    fn unified() -> PathBuf {
+        match is_v2().unwrap() {
+            true => PathBuf::from(MOUNT),
+            false => Path::new(MOUNT).join("unified"),
+        }
+    }
+
+    #[test]
+    fn one_word_kills_what_is_in_a_cgroup_and_below_it() {
+        let top = unified().join(format!("rkt-test-{}", std::process::id()));
+        let below = top.join("below");
+        std::fs::create_dir_all(&below).unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .unwrap();
+        std::fs::write(below.join("cgroup.procs"), child.id().to_string()).unwrap();
+        kill_all(&top);
+        use std::os::unix::process::ExitStatusExt;
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
+        end(&below).unwrap();
+        remove(&top).unwrap();
+        // One that is gone is no error.
+        kill_all(&top);
+        end(&top).unwrap();
+    }
+}

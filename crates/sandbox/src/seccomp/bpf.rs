@@ -75,6 +75,25 @@ pub(super) enum Verdict {
     AllowWithoutBits(u32),
 }
 
+impl Verdict {
+    /// Of two the one that lets less through.
+    pub(super) fn stricter(self, other: Self) -> Self {
+        let rank = |verdict| match verdict {
+            Self::Allow => 0,
+            Self::AllowWithoutBits(_) => 1,
+            Self::Errno(_) => 2,
+            Self::Kill => 3,
+        };
+        match (self, other) {
+            (Self::AllowWithoutBits(one), Self::AllowWithoutBits(two)) => {
+                Self::AllowWithoutBits(one | two)
+            }
+            _ if rank(other) > rank(self) => other,
+            _ => self,
+        }
+    }
+}
+
 /// One BPF instruction (linux/filter.h).
 #[derive(Debug, Clone, Copy)]
 struct Instruction {

@@ -92,6 +92,23 @@ impl Policy {
     /// # Errors
     /// A name that is neither a call nor a set; no architectures.
     pub fn compile(&self, archs: &[Arch]) -> Result<Program, PolicyError> {
+        Ok(Program(assemble(&self.sections(archs)?)))
+    }
+
+    /// The same as one filter with `bound`: a call gets the stricter of both verdicts.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub fn compile_within(&self, bound: &Self, archs: &[Arch]) -> Result<Program, PolicyError> {
+        let bounds = bound.sections(archs)?;
+        let own = self.sections(archs)?.into_iter().zip(&bounds);
+        let sections: Vec<_> = own
+            .map(|((arch, ranges), (_, bound))| (arch, stricter(&ranges, bound)))
+            .collect();
+        Ok(Program(assemble(&sections)))
+    }
+
+    fn sections(&self, archs: &[Arch]) -> Result<Vec<(Arch, Ranges)>, PolicyError> {
         if archs.is_empty() {
             return Err(PolicyError::Arch(std::env::consts::ARCH));
         }
@@ -99,11 +116,8 @@ impl Policy {
         for name in &self.names {
             expand(name, &mut names)?;
         }
-        let sections: Vec<_> = archs
-            .iter()
-            .map(|&arch| (arch, self.ranges(arch, &names)))
-            .collect();
-        Ok(Program(assemble(&sections)))
+        let sections = archs.iter().map(|&arch| (arch, self.ranges(arch, &names)));
+        Ok(sections.collect())
     }
 
     fn ranges(&self, arch: Arch, names: &[&str]) -> Ranges {
@@ -150,6 +164,26 @@ fn spread(
     let mut ranges = Ranges::new();
     for n in edges {
         let verdict = table.get(&n).copied().unwrap_or_else(|| unlisted(n));
+        if ranges.last().is_none_or(|&(_, last)| last != verdict) {
+            ranges.push((n, verdict));
+        }
+    }
+    ranges
+}
+
+/// The stricter verdict of both for every number.
+fn stricter(one: &Ranges, other: &Ranges) -> Ranges {
+    let at = |ranges: &Ranges, number: u32| {
+        let after = ranges.partition_point(|&(first, _)| first <= number);
+        // The first range begins at 0, so there is one.
+        after.checked_sub(1).map_or(Verdict::Kill, |n| ranges[n].1)
+    };
+    let mut edges: Vec<u32> = one.iter().chain(other).map(|&(first, _)| first).collect();
+    edges.sort_unstable();
+    edges.dedup();
+    let mut ranges = Ranges::new();
+    for n in edges {
+        let verdict = at(one, n).stricter(at(other, n));
         if ranges.last().is_none_or(|&(_, last)| last != verdict) {
             ranges.push((n, verdict));
         }
@@ -272,5 +306,25 @@ mod tests {
         let unknown = Policy::new(Mode::Remove, &["no_such_call"], None).unwrap();
         let error = unknown.compile(&[Arch::X86_64]).unwrap_err().to_string();
         assert_eq!(error, "unknown system call or set \"no_such_call\"");
+    }
+
+    #[test]
+    fn a_bound_takes_away_and_gives_nothing() {
+        let x86 = |name| Arch::X86_64.number(name).unwrap();
+        let bound = Policy::new(Mode::Remove, &["chown", "mount"], Some(1)).unwrap();
+        let own = Policy::new(Mode::Retain, &["read", "chown"], None).unwrap();
+        let both = own.compile_within(&bound, &[Arch::X86_64]).unwrap();
+        let verdict = |name| run(both.as_bytes(), Arch::X86_64, x86(name), 0);
+        assert_eq!(verdict("read"), ALLOW);
+        assert_eq!(verdict("chown"), EPERM);
+        // Its own word is stricter, or the only one.
+        assert_eq!(verdict("mount"), KILL);
+        assert_eq!(verdict("write"), KILL);
+        let filter = Policy::default();
+        let both = filter.compile_within(&bound, &[Arch::X86_64]).unwrap();
+        let clone = x86("clone");
+        assert_eq!(run(both.as_bytes(), Arch::X86_64, clone, 0), ALLOW);
+        let flags = NEW_NAMESPACES;
+        assert_eq!(run(both.as_bytes(), Arch::X86_64, clone, flags), EPERM);
     }
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use appc::{IsolatorValue, PodManifest};
 use sandbox::caps::Capabilities;
 use sandbox::cgroup::Limits;
+use sandbox::seccomp::{Arch, Mode, Policy};
 use stage1_abi::{InsecureOptions, RunArgs, annotation};
 
 use super::outcome::{Fate, Outcomes};
-use super::{BY_OPTION, NO_CGROUPS, UNKNOWN, labels, limits, names, sysctl};
+use super::{BY_OPTION, NO_CGROUPS, UNKNOWN, labels, limits, names, policy, sysctl};
 use crate::error::Error;
 use crate::manifest;
 
@@ -31,6 +32,8 @@ pub(crate) struct PodIsolation {
     /// No app has others.
     pub(super) capabilities: Capabilities,
     pub(super) no_new_privileges: bool,
+    /// No app makes a system call that this denies.
+    pub(super) filter: Option<Policy>,
     /// Of the apps that have none.
     pub(super) oom_score_adj: Option<i32>,
     /// Limits can be applied.
@@ -68,6 +71,7 @@ pub(crate) fn of_pod(
         insecure: args.insecure,
         capabilities: Capabilities::ALL,
         no_new_privileges: false,
+        filter: None,
         oom_score_adj: None,
         cgroups: means.cgroups,
         network: means.own_network && args.net != "none",
@@ -142,10 +146,25 @@ impl PodIsolation {
                 Fate::Applied
             }
             IsolatorValue::NetworkBandwidth(_) => self.bandwidth(),
-            IsolatorValue::SeccompRetain(_) | IsolatorValue::SeccompRemove(_) => {
-                Fate::unsupported("each app has a filter of its own: it belongs to the apps")
-            }
+            IsolatorValue::SeccompRetain(wish) => self.filtered(Mode::Retain, wish)?,
+            IsolatorValue::SeccompRemove(wish) => self.filtered(Mode::Remove, wish)?,
             _ => labels::fate(value).unwrap_or_else(|| Fate::unsupported(UNKNOWN)),
+        })
+    }
+
+    /// A filter of system calls for all apps, each beside its own.
+    fn filtered(&mut self, mode: Mode, wish: &appc::SyscallSet) -> Result<Fate, Error> {
+        let whose = "of the pod";
+        self.filter = policy(whose, mode, wish)?;
+        if let Some(filter) = &self.filter {
+            // A pod may have no app yet that would find out what is wrong with it.
+            filter
+                .compile(Arch::native())
+                .map_err(|e| Error::app(whose, e.to_string()))?;
+        }
+        Ok(match self.insecure.disable_seccomp {
+            true => Fate::changed(BY_OPTION),
+            false => Fate::Applied,
         })
     }
 

@@ -24,7 +24,7 @@ pub(crate) fn attack(name: &str, object: &str) -> ExitCode {
         "descriptors" => descriptors(),
         "trace" => processes::trace(object),
         "programs" => processes::programs(),
-        "forks" => processes::forks(),
+        "bomb" => processes::bomb(),
         _ => {
             eprintln!("probe: there is no attack {name:?}");
             return ExitCode::from(64);

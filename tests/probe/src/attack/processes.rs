@@ -117,7 +117,10 @@ pub(super) fn programs() {
             if OpenOptions::new().write(true).open(&exe).is_ok() {
                 println!("broken");
             }
-            kept.entry(found).or_insert(file);
+            kept.entry(found).or_insert_with(|| {
+                println!("opened a program");
+                file
+            });
         }
     }
     for file in kept.values() {
@@ -130,23 +133,25 @@ pub(super) fn programs() {
     println!("seen {tries} times, {} programs opened", kept.len());
 }
 
-/// Forks until there is no more, and holds what it has until it is stopped.
-pub(super) fn forks() {
-    let mut count = 0u64;
+/// Forks without end, as all its children do; says so when it may not any more, and goes on trying.
+pub(super) fn bomb() {
+    let first = std::process::id();
+    let mut said = false;
     loop {
-        // SAFETY: the child makes one system call and waits to be killed.
+        // SAFETY: this program has one thread, so the child may do what the parent may.
         match unsafe { libc::fork() } {
-            0 => loop {
-                // SAFETY: waits for a signal.
-                unsafe { libc::pause() };
-            },
-            -1 => break,
-            _ => count += 1,
+            0 => {
+                // When memory is short the first is killed last.
+                let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+            }
+            -1 => {
+                if !said && std::process::id() == first {
+                    held("full");
+                    said = true;
+                }
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            _ => {}
         }
-    }
-    held("fork");
-    println!("forked {count}");
-    loop {
-        std::thread::sleep(Duration::from_secs(3600));
     }
 }
