@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use e2e::server::{Reply, Request, Server};
 use e2e::{Aci, Compression, Gpg, Internet, Output, Rkt, Running, fixtures};
@@ -583,98 +583,4 @@ fn a_stage1_comes_from_a_url_or_by_name() {
         );
         rkt.gc();
     }
-}
-
-/// A proxy that knows one host and port, and passes everything on to one server.
-fn proxy(host: &'static str, to: String) -> (String, Arc<AtomicUsize>) {
-    use std::io::{BufRead, BufReader, Write};
-    use std::net::{TcpListener, TcpStream};
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let used = Arc::new(AtomicUsize::new(0));
-    let count = used.clone();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let mut head = BufReader::new(stream.try_clone().unwrap());
-            let mut first = String::new();
-            head.read_line(&mut first).unwrap();
-            let mut line = String::new();
-            while head.read_line(&mut line).unwrap() > 2 {
-                line.clear();
-            }
-            if !first.starts_with(&format!("CONNECT {host} ")) {
-                continue;
-            }
-            count.fetch_add(1, Ordering::Relaxed);
-            let mut back = stream.try_clone().unwrap();
-            back.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                .unwrap();
-            let mut server = TcpStream::connect(&to).unwrap();
-            let mut answers = server.try_clone().unwrap();
-            std::thread::spawn(move || std::io::copy(&mut answers, &mut back));
-            std::thread::spawn(move || std::io::copy(&mut head, &mut server));
-        }
-    });
-    (address, used)
-}
-
-#[test]
-fn the_proxy_of_the_environment_is_used() {
-    let rkt = Rkt::new();
-    let image = bytes(&rkt, &app("example.com/app", "1"));
-    let server = Server::start(move |_| Reply::ok(image.clone()));
-    let (address, used) = proxy("hidden.test:80", server.authority());
-    let fetch = |url: &str, variables: &[(&str, &str)]| {
-        let mut command = rkt.strict_command(&[OPEN, "fetch", url]);
-        for name in [
-            "http_proxy",
-            "HTTP_PROXY",
-            "no_proxy",
-            "NO_PROXY",
-            "all_proxy",
-        ] {
-            command.env_remove(name);
-        }
-        command.envs(variables.iter().copied());
-        Running::start(command).finish()
-    };
-    let proxied = format!("http://{address}");
-    fetch("http://hidden.test/app.aci", &[("http_proxy", &proxied)]).expect(0);
-    assert_eq!(used.load(Ordering::Relaxed), 1);
-    // Not for hosts that are excepted, nor for another scheme.
-    let excepted = [
-        ("HTTP_PROXY", proxied.as_str()),
-        ("NO_PROXY", "127.0.0.1,a.test"),
-    ];
-    fetch(&server.url("/app.aci"), &excepted).expect(0);
-    fetch(&server.url("/app.aci"), &[("https_proxy", &proxied)]).expect(0);
-    assert_eq!(used.load(Ordering::Relaxed), 1);
-    // This machine is never asked for by way of another; what is no proxy is told.
-    fetch(&server.url("/app.aci"), &[("http_proxy", &proxied)]).expect(0);
-    assert_eq!(used.load(Ordering::Relaxed), 1);
-    let wrong = [("http_proxy", "gopher://me:secret@x:1")];
-    let output = fetch("http://hidden.test/app.aci", &wrong).refused(&["http_proxy", "x:1"]);
-    assert!(!output.all().contains("secret"));
-}
-
-/// What goes through a proxy to a secure server is for that server's eyes only.
-#[test]
-fn a_proxy_sees_no_more_than_the_hosts_name() {
-    let (rkt, mut internet) = (Rkt::new(), Internet::new());
-    let image = bytes(&rkt, &app("example.com/app", "1"));
-    internet.host("hidden.test", move |_| Reply::ok(image.clone()));
-    let (address, used) = proxy("hidden.test:443", internet.authority_of("hidden.test"));
-    let proxied = format!("http://{address}");
-    let fetch = |exceptions: &str| {
-        let url = "https://hidden.test/app.aci";
-        let mut command = internet.inside(&rkt.strict_command(&[OPEN, "fetch", url]));
-        command
-            .env("HTTPS_PROXY", &proxied)
-            .env("NO_PROXY", exceptions);
-        Running::start(command).finish()
-    };
-    fetch("").expect(0);
-    assert_eq!(used.load(Ordering::Relaxed), 1);
-    fetch("x.test,.test").expect(0);
-    assert_eq!(used.load(Ordering::Relaxed), 1);
 }

@@ -51,6 +51,7 @@ mod oci;
 mod output;
 mod overrides;
 mod private_users;
+mod proxies;
 mod races;
 mod real;
 mod registry;

@@ -25,6 +25,9 @@ fn limits_hold_on_version_2() {
             "memory.max 64000000",
             "cpu.max 20000 100000",
             "cpu.weight 20",
+            "\"cpu_pressure\":",
+            "\"memory_pressure\":",
+            "\"io_pressure\":",
         ],
     );
     report.expect(

@@ -13,6 +13,8 @@ for file in memory.max memory.swap.max cpu.max cpu.weight; do
     echo $file $(cat $(find /sys/fs/cgroup -name app -type d)/$file)
 done
 find /sys/fs/cgroup -path '*rkt*' -type d
+cat /proc/pressure/cpu
+rkt stats --format=json $(cat /tmp/uuid) | grep -o '"[a-z]*_pressure":[0-9]'
 rkt stop $(cat /tmp/uuid)
 wait
 

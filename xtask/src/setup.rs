@@ -27,6 +27,7 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ("test", "/usr/bin/skopeo", "skopeo"),
     ("test", "/usr/bin/docker-registry", "docker-registry"),
     ("test", "/usr/bin/openssl", "openssl"),
+    ("test", "/usr/bin/tinyproxy", "tinyproxy-bin"),
     ("test", "/usr/lib/cni/ptp", "containernetworking-plugins"),
     ("test", "/usr/sbin/dnsmasq", "dnsmasq-base"),
     ("test", "/usr/sbin/iptables", "iptables"),

@@ -2,6 +2,7 @@
 //! another host, certificates of the machine, proxies of the environment.
 
 mod auth;
+mod forward;
 mod headers;
 mod patience;
 mod persistence;
@@ -14,8 +15,10 @@ use std::io::Read;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use ureq::Agent;
+use ureq::config::Config;
 use ureq::http::{self, StatusCode};
+use ureq::unversioned::transport::{Connector, DefaultConnector};
+use ureq::{Agent, ProxyProtocol};
 
 use crate::{Error, Result};
 
@@ -25,6 +28,7 @@ pub(crate) use patience::Patience;
 pub(crate) use persistence::Persistence;
 pub(crate) use url::{authority, is_https, join};
 
+use forward::{Forwarded, ToProxy};
 use patience::Steady;
 use proxy::Proxy;
 
@@ -107,13 +111,42 @@ impl Client {
                 agents.proxy.get_or_init(|| named)
             }
         };
-        let proxied = proxy.is_for(url);
-        let (place, proxy) = match proxied {
+        let (place, proxy) = match proxy.is_for(url) {
             true => (&agents.proxied, proxy.proxy()),
             false => (&agents.direct, None),
         };
-        let unchecked = !secure || self.insecure.tls;
-        Ok(place.get_or_init(|| agent(proxy, tls::config(unchecked), self.patience)))
+        Ok(place.get_or_init(|| match proxy {
+            Some(proxy) if !secure && proxy.protocol() == ProxyProtocol::Http => {
+                let config = self.config(secure, None);
+                let connector = DefaultConnector::default().chain(Forwarded(proxy.clone()));
+                Agent::with_parts(config, connector, ToProxy(proxy))
+            }
+            proxy => {
+                let connector = DefaultConnector::default();
+                Agent::with_parts(self.config(secure, proxy), connector, resolve::Names)
+            }
+        }))
+    }
+
+    fn config(&self, secure: bool, proxy: Option<ureq::Proxy>) -> Config {
+        let tls = tls::config(!secure || self.insecure.tls);
+        let patience = self.patience;
+        Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("rkt/", env!("CARGO_PKG_VERSION")))
+            .accept_encoding("identity")
+            .proxy(proxy)
+            .tls_config(tls)
+            .timeout_connect(Some(CONNECT))
+            .timeout_recv_response(Some(patience.silence))
+            .timeout_per_read(Some(patience.silence))
+            .timeout_per_write(Some(patience.silence))
+            .max_response_header_size(64 << 10)
+            .input_buffer_size(256 << 10)
+            .max_idle_connections_per_host(8)
+            .build()
     }
 
     /// What it allows.
@@ -192,27 +225,6 @@ impl Client {
             body: Box::new(Steady::new(body.into_reader(), self.patience)),
         })
     }
-}
-
-fn agent(proxy: Option<ureq::Proxy>, tls: ureq::tls::TlsConfig, patience: Patience) -> Agent {
-    let config = Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .user_agent(concat!("rkt/", env!("CARGO_PKG_VERSION")))
-        .accept_encoding("identity")
-        .proxy(proxy)
-        .tls_config(tls)
-        .timeout_connect(Some(CONNECT))
-        .timeout_recv_response(Some(patience.silence))
-        .timeout_per_read(Some(patience.silence))
-        .timeout_per_write(Some(patience.silence))
-        .max_response_header_size(64 << 10)
-        .input_buffer_size(256 << 10)
-        .max_idle_connections_per_host(8)
-        .build();
-    let connector = ureq::unversioned::transport::DefaultConnector::default();
-    Agent::with_parts(config, connector, resolve::Names)
 }
 
 impl Response {

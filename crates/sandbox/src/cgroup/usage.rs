@@ -19,6 +19,9 @@ pub struct Usage {
     pub written: Option<u64>,
     /// Processes and threads.
     pub tasks: Option<u64>,
+    /// Nanoseconds in which a process of it waited for processor time, for memory, and for a disk
+    /// (the kernel's pressure stall information; version 2 only).
+    pub stalled: [Option<u64>; 3],
 }
 
 /// A limit above this is none: version 1 rounds "unlimited" down to a page.
@@ -59,7 +62,16 @@ fn of_unified(place: &Path) -> Usage {
         read: io("rbytes="),
         written: io("wbytes="),
         tasks: number(place, "pids.current"),
+        stalled: ["cpu", "memory", "io"].map(|what| stalled(place, what)),
     }
+}
+
+/// The sum of a pressure file's line about some processes, which is in microseconds.
+fn stalled(place: &Path, what: &str) -> Option<u64> {
+    let text = read(place, &format!("{what}.pressure"))?;
+    let line = text.lines().find(|line| line.starts_with("some "))?;
+    let total = line.split_whitespace().find_map(|w| value_of(w, "total="));
+    total.map(|micros| micros * 1000)
 }
 
 /// Version 1: what one controller knows.
@@ -134,6 +146,10 @@ mod tests {
             ("memory.max", "max\n"),
             ("pids.current", "3\n"),
             (
+                "cpu.pressure",
+                "some avg10=1.53 avg60=1.20 avg300=0.44 total=2000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n",
+            ),
+            (
                 "io.stat",
                 "254:0 rbytes=10 wbytes=1 rios=1\n254:16 rbytes=5 wbytes=2\n",
             ),
@@ -150,6 +166,7 @@ mod tests {
                 read: Some(15),
                 written: Some(3),
                 tasks: Some(3),
+                stalled: [Some(2_000_000), None, None],
             }
         );
     }

@@ -49,6 +49,15 @@ pub(super) struct Used {
     pub(super) io_written: Option<u64>,
     /// Processes and threads.
     pub(super) processes: Option<u64>,
+    /// Nanoseconds in which a process waited for a processor; absent where nobody counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_pressure: Option<u64>,
+    /// The same for memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_pressure: Option<u64>,
+    /// The same for a disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    io_pressure: Option<u64>,
 }
 
 /// Counters of a network interface, since it was made.
@@ -65,6 +74,7 @@ pub(super) struct Interface {
 
 impl From<Usage> for Used {
     fn from(usage: Usage) -> Self {
+        let [cpu_pressure, memory_pressure, io_pressure] = usage.stalled;
         Self {
             cpu_time: usage.cpu,
             cpu_percent: None,
@@ -73,6 +83,9 @@ impl From<Usage> for Used {
             io_read: usage.read,
             io_written: usage.written,
             processes: usage.tasks,
+            cpu_pressure,
+            memory_pressure,
+            io_pressure,
         }
     }
 }
