@@ -53,19 +53,25 @@ echo third $?
 
 echo == delegated
 group=/sys/fs/cgroup/ours
-mkdir -p $group /tmp/ours
-chown 1000:1000 $group $group/cgroup.procs $group/cgroup.threads $group/cgroup.subtree_control /tmp/ours
-ours() {
-    sh -c "echo \$\$ > $group/cgroup.procs"' && exec setpriv --reuid=1000 --regid=1000 --clear-groups "$@"' \
-        sh /tmp/rkt --dir=/tmp/ours --insecure-options=image "$@"
+mkdir /tmp/ours $group
+chown 1000:1000 /tmp/ours
+as_user() { setpriv --reuid=1000 --regid=1000 --clear-groups /tmp/rkt --dir=/tmp/ours --insecure-options=image "$@"; }
+# In a cgroup that was given to the user, and holds nobody else.
+delegated() {
+    mkdir $group/$1
+    chown 1000:1000 $group/$1 $group/$1/cgroup.procs $group/$1/cgroup.threads $group/$1/cgroup.subtree_control
+    (sh -c "echo \$PPID > $group/$1/cgroup.procs"; shift; exec setpriv --reuid=1000 --regid=1000 --clear-groups \
+        /tmp/rkt --dir=/tmp/ours --insecure-options=image "$@") 2>&1
 }
-user_probe=$(ours fetch --full /share/probe.aci)
-ours run --net=none $user_probe --memory=64M --exec=/probe -- alloc 8000000 2>&1
+for controller in $(cat $group/cgroup.controllers); do echo +$controller > $group/cgroup.subtree_control; done
+user_probe=$(as_user fetch --full /share/probe.aci)
+delegated one run --net=none $user_probe --memory=64M --exec=/probe -- alloc 8000000
 echo small $?
-ours run --net=none $user_probe --memory=16M --exec=/probe -- alloc 200000000 2>&1
+delegated two run --net=none $user_probe --memory=16M --exec=/probe -- alloc 200000000
 echo large $?
-ours gc --grace-period=0s; ours gc --grace-period=0s
-echo theirs $(find $group -name '*rkt-*' -type d | wc -l)
+as_user gc --grace-period=0s; as_user gc --grace-period=0s
+echo theirs $(find $group -name 'machine-rkt-*' -type d | wc -l)
+find $group -depth -type d -exec rmdir {} +
 
 echo == left
 rkt gc --grace-period=0s
