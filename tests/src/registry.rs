@@ -27,6 +27,14 @@ impl Registry {
         Self::with("auth: {htpasswd: {realm: tests, path: DIR/users}}\n")
     }
 
+    /// Starts one that wants tokens of a server, signed by the holder of a certificate.
+    pub fn with_tokens(realm: &str, service: &str, issuer: &str, certificate: &str) -> Self {
+        Self::with(&format!(
+            "auth: {{token: {{realm: \"{realm}\", service: \"{service}\", \
+             issuer: \"{issuer}\", rootcertbundle: \"{certificate}\"}}}}\n"
+        ))
+    }
+
     fn with(more: &str) -> Self {
         let dir = TempDir::new();
         let free = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -20,7 +20,8 @@ struct Signer {
     edwards: bool,
 }
 
-fn openssl(args: &[&str]) {
+/// Runs openssl, which must succeed.
+pub(crate) fn openssl(args: &[&str]) {
     let output = Command::new("openssl").args(args).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "openssl {args:?}: {stderr}");

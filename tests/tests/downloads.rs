@@ -163,6 +163,30 @@ fn memory_is_bounded_whatever_the_size() {
 }
 
 #[test]
+fn archives_without_end_are_cut_off() {
+    let rkt = Rkt::new();
+    let zeros = app("example.com/app", "1").file("/zeros", 0o644, vec![0; 8 << 20]);
+    let file = rkt.path("made.aci");
+    zeros.write(&file, Compression::Zstd).unwrap();
+    let image = fs::read(&file).unwrap();
+    for (body, words) in [
+        ("no archive\n".repeat(1000).into_bytes(), "neither a tar"),
+        // A good one, and again, and again.
+        (image, "times its compressed size"),
+    ] {
+        let server = Server::start(move |_| Reply::ok(body.clone()).endless());
+        let output = rkt.strict(&[OPEN, "fetch", &server.url("/app.aci")]);
+        output.refused(&[&server.url("/app.aci"), words]);
+        let listed = rkt.ok(&["image", "list", "--no-legend"]);
+        assert!(!listed.contains("example.com"), "{listed}");
+        let kept = fs::read_dir(rkt.data().join("cas/tmp"))
+            .into_iter()
+            .flatten();
+        assert_eq!(kept.count(), 0);
+    }
+}
+
+#[test]
 fn an_archive_has_a_bar_on_a_terminal_and_a_line_elsewhere() {
     let rkt = Rkt::new();
     let image = bytes(

@@ -56,6 +56,7 @@ mod races;
 mod real;
 mod registry;
 mod registry_faults;
+mod registry_tokens;
 mod rendering;
 mod rootless;
 mod stages;

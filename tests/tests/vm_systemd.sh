@@ -79,6 +79,7 @@ rkt run --net=none --uuid-file-save=/tmp/uuid4 $busybox --exec=/bin/sh -- \
     -c 'for n in 1 2 3; do until [ -e /go$n ]; do sleep 0.1; done; echo line $n; done; exec sleep 1000' &
 await test -s /tmp/uuid4
 uuid=$(cat /tmp/uuid4)
+rkt status --wait-ready=60s $uuid >/dev/null
 now=$(date +%s)
 for n in 1 2 3; do
     rkt enter $uuid /bin/touch /go$n
