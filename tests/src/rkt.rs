@@ -132,6 +132,15 @@ impl Rkt {
         self.start_pod_by(&["run"], args, |args| self.start(args))
     }
 
+    /// Adds an app to a running sandbox and starts it; `words` are the flags that follow the image,
+    /// and the app's arguments.
+    #[track_caller]
+    pub fn start_app(&self, uuid: &str, image: &str, name: &str, words: &[&str]) {
+        let named = format!("--name={name}");
+        self.ok(&[&["app", "add", uuid, image, &named], words].concat());
+        self.ok(&["app", "start", &format!("--app={name}"), uuid]);
+    }
+
     /// Starts `rkt app sandbox` with these arguments, as [`Self::start_pod`].
     #[track_caller]
     pub fn start_sandbox(&self, args: &[&str]) -> (Running, String) {

@@ -10,6 +10,8 @@ use serde_json::json;
 const LIMIT: Duration = Duration::from_secs(120);
 /// Processes of a pod, as docs/security.md says.
 const PROCESSES: u64 = 16_384;
+/// What makes a probe fork without end.
+const BOMB: [&str; 5] = ["--exec=/probe", "--", "attack", "bomb", "-"];
 
 /// A pod that counts aloud.
 struct Neighbour<'r> {
@@ -61,6 +63,12 @@ impl<'r> Neighbour<'r> {
     }
 }
 
+/// Ends a hog, however busy it is.
+fn end(rkt: &Rkt, running: Running, uuid: &str) {
+    rkt.ok(&["stop", "--force", uuid]);
+    running.finish_within(LIMIT);
+}
+
 /// The processes of a pod.
 fn processes_of(rkt: &Rkt, uuid: &str) -> u64 {
     let stats = rkt.json(&["stats", "--format=json", uuid]);
@@ -74,24 +82,13 @@ fn a_fork_bomb_is_bounded() {
     let busybox = rkt.fetch(&fixtures::busybox());
     let neighbour = Neighbour::new(&rkt, &busybox);
     for users in ["--private-users=false", "--private-users"] {
-        let (mut running, uuid) = rkt.start_pod(&[
-            "--net=none",
-            users,
-            &probe,
-            "--name=bomb",
-            "--cpu=1",
-            "--exec=/probe",
-            "--",
-            "attack",
-            "bomb",
-            "-",
-        ]);
+        let (mut running, uuid) =
+            rkt.start_pod(&[&["--net=none", users, &probe, "--cpu=1"], &BOMB[..]].concat());
         // No process more may be made, by the kernel's word.
         running.await_stdout("full: Resource temporarily unavailable");
         assert_eq!(processes_of(&rkt, &uuid), PROCESSES);
         neighbour.and_the_host_go_on(&busybox);
-        rkt.ok(&["stop", "--force", &uuid]);
-        running.finish_within(LIMIT);
+        end(&rkt, running, &uuid);
     }
     neighbour.end();
     rkt.assert_clean();
@@ -104,17 +101,8 @@ fn a_fork_bomb_stays_within_its_memory() {
     let probe = rkt.fetch(&fixtures::probe());
     let busybox = rkt.fetch(&fixtures::busybox());
     let neighbour = Neighbour::new(&rkt, &busybox);
-    let (running, uuid) = rkt.start_pod(&[
-        "--net=none",
-        &probe,
-        "--name=bomb",
-        "--cpu=1",
-        "--memory=32M",
-        "--exec=/probe",
-        "--",
-        "attack",
-        "bomb",
-        "-",
+    let bounded = ["--net=none", &probe, "--cpu=1", "--memory=32M"];
+    let beside = [
         "---",
         &busybox,
         "--name=beside",
@@ -122,7 +110,8 @@ fn a_fork_bomb_stays_within_its_memory() {
         "--",
         "-c",
         "while true; do echo beside; sleep 0.1; done",
-    ]);
+    ];
+    let (running, uuid) = rkt.start_pod(&[&bounded, &BOMB[..], &beside].concat());
     // Its first process outlives the others, by the marks that they give themselves.
     let killed = || {
         let text = fs::read_to_string("/proc/vmstat").unwrap();
@@ -136,8 +125,7 @@ fn a_fork_bomb_stays_within_its_memory() {
     let seen = beside();
     until(LIMIT, "the app beside it to go on", || beside() > seen + 5);
     neighbour.and_the_host_go_on(&busybox);
-    rkt.ok(&["stop", "--force", &uuid]);
-    running.finish_within(LIMIT);
+    end(&rkt, running, &uuid);
     neighbour.end();
     rkt.assert_clean();
 }
@@ -163,8 +151,7 @@ fn a_memory_hog_stays_within_its_limit() {
     neighbour.and_the_host_go_on(&busybox);
     let seen = eaten();
     until(LIMIT, "the hog to go on", || eaten() > seen);
-    rkt.ok(&["stop", "--force", &uuid]);
-    running.finish_within(LIMIT);
+    end(&rkt, running, &uuid);
     neighbour.end();
     rkt.assert_clean();
 }
@@ -207,8 +194,7 @@ fn a_disk_hog_stays_within_its_limit() {
         * 1024;
     let most = RATE as f64 * (start.elapsed().as_secs_f64() + 2.0);
     assert!((bytes as f64) < most, "{bytes} bytes, {most} at most");
-    rkt.ok(&["stop", "--force", &uuid]);
-    running.finish_within(LIMIT);
+    end(&rkt, running, &uuid);
     neighbour.end();
     rkt.assert_clean();
 }
@@ -220,24 +206,9 @@ fn an_app_that_forks_without_end_can_be_ended() {
     let rkt = Rkt::new();
     let image = rkt.fetch(&fixtures::probe());
     let (_running, uuid) = rkt.start_sandbox(&["--net=none"]);
-    let add = |name: &str, words: &[&str]| {
-        let named = format!("--name={name}");
-        let add = [
-            "app",
-            "add",
-            &uuid,
-            &image,
-            &named,
-            "--cpu=1",
-            "--exec=/probe",
-            "--",
-        ];
-        rkt.ok(&[&add[..], words].concat());
-        rkt.ok(&["app", "start", &format!("--app={name}"), &uuid]);
-    };
-    add("beside", &["sleep"]);
+    rkt.start_app(&uuid, &image, "beside", &["--exec=/probe", "--", "sleep"]);
     for end in ["stop", "rm"] {
-        add(end, &["attack", "bomb", "-"]);
+        rkt.start_app(&uuid, &image, end, &[&["--cpu=1"], &BOMB[..]].concat());
         let app = format!("--app={end}");
         until(LIMIT, "no more processes to be had", || {
             rkt.ok(&["logs", &app, &uuid]).contains("full: ")

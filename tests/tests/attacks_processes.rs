@@ -33,11 +33,7 @@ fn another_app_cannot_be_traced() {
     let rkt = Rkt::new();
     let image = rkt.fetch(&fixtures::probe());
     let (_running, uuid) = rkt.start_sandbox(&["--net=none"]);
-    let add = |name: &str, words: &[&str]| {
-        let named = format!("--name={name}");
-        rkt.ok(&[&["app", "add", &uuid, &image, &named], words].concat());
-        rkt.ok(&["app", "start", &format!("--app={name}"), &uuid]);
-    };
+    let add = |name: &str, words: &[&str]| rkt.start_app(&uuid, &image, name, words);
     let victim = [
         "--caps-retain=CAP_KILL,CAP_NET_ADMIN",
         "--exec=/probe",
@@ -91,10 +87,8 @@ fn the_programs_that_start_others_cannot_be_written() {
         let image = rkt.fetch(&fixtures::probe());
         let (_running, uuid) = rkt.start_sandbox(&["--net=none", users]);
         let add = |name: &str, flags: &[&str], words: &[&str]| {
-            let named = format!("--name={name}");
-            let add = ["app", "add", &uuid, &image, &named];
-            rkt.ok(&[&add[..], flags, &["--exec=/probe", "--"], words].concat());
-            rkt.ok(&["app", "start", &format!("--app={name}"), &uuid]);
+            let words = [flags, &["--exec=/probe", "--"], words].concat();
+            rkt.start_app(&uuid, &image, name, &words);
         };
         add("watcher", &[flag], &["attack", "programs", "-"]);
         until(LIMIT, "the app to watch", || {
@@ -137,11 +131,7 @@ fn a_program_that_an_image_runs_again_cannot_be_written() {
         let image = fixtures::probe().file("/own", 0o755, "#!/proc/self/exe\n");
         let image = rkt.fetch(&image);
         let (_running, uuid) = rkt.start_sandbox(&["--net=none", users]);
-        let add = |name: &str, words: &[&str]| {
-            let named = format!("--name={name}");
-            rkt.ok(&[&["app", "add", &uuid, &image, &named], words].concat());
-            rkt.ok(&["app", "start", &format!("--app={name}"), &uuid]);
-        };
+        let add = |name: &str, words: &[&str]| rkt.start_app(&uuid, &image, name, words);
         let watch = ["--exec=/probe", "--", "attack", "programs", "-"];
         add("watcher", &[&[NO_FILTER], &watch[..]].concat());
         let said = || rkt.ok(&["logs", "--app=watcher", "--format=cat", &uuid]);

@@ -16,21 +16,33 @@ fn large() -> Vec<u8> {
     (0..500_000u32).flat_map(|n| mix(n).to_le_bytes()).collect()
 }
 
+/// An image that holds it.
+fn large_image(rkt: &Rkt) -> Vec<u8> {
+    let image = app("example.com/app", "1").file("/large", 0o644, large());
+    bytes(rkt, &image)
+}
+
+/// Bytes of the largest download that is not finished.
+fn kept(rkt: &Rkt) -> u64 {
+    let entries = fs::read_dir(rkt.data().join("cas/tmp"))
+        .into_iter()
+        .flatten();
+    let all = entries.flatten().filter_map(|e| e.metadata().ok());
+    all.map(|m| m.len()).max().unwrap_or(0)
+}
+
 #[test]
 fn a_killed_download_is_resumed_if_it_is_still_the_same() {
     let rkt = Rkt::new();
-    let image = bytes(
-        &rkt,
-        &app("example.com/app", "1").file("/large", 0o644, large()),
-    );
+    let image = large_image(&rkt);
     let version = Arc::new(AtomicUsize::new(0));
-    let (served, now) = (image.clone(), version.clone());
+    let now = version.clone();
     let server = Server::start(move |request| {
         let number = now.load(Ordering::Relaxed);
         let etag = format!("\"{}\"", number / 2);
         let reply = match request.header("if-range") {
-            Some(wanted) if wanted == etag => Reply::part(&served, request),
-            _ => Reply::ok(served.clone()),
+            Some(wanted) if wanted == etag => Reply::part(&image, request),
+            _ => Reply::ok(image.clone()),
         };
         match number % 2 {
             // Breaks off, and has no more for who comes again.
@@ -44,18 +56,11 @@ fn a_killed_download_is_resumed_if_it_is_still_the_same() {
         .header("etag", &etag)
     });
     let url = server.url("/app.aci");
-    let partial = || {
-        let entries = fs::read_dir(rkt.data().join("cas/tmp"))
-            .into_iter()
-            .flatten();
-        let all = entries.flatten().filter_map(|e| e.metadata().ok());
-        all.map(|m| m.len()).max().unwrap_or(0)
-    };
     for (killed_at, then, resumed) in [(0, 1, Some(900_000)), (2, 5, None)] {
         version.store(killed_at, Ordering::Relaxed);
         let output = rkt.strict(&[OPEN, "fetch", &url]);
         output.refused(&["ends after 900000"]);
-        assert!(partial() >= 900_000);
+        assert!(kept(&rkt) >= 900_000);
         server.forget();
         version.store(then, Ordering::Relaxed);
         let id = rkt.strict(&[OPEN, "fetch", "--full", &url]).expect(0);
@@ -63,24 +68,20 @@ fn a_killed_download_is_resumed_if_it_is_still_the_same() {
         // Another version is taken from its beginning.
         assert_eq!(resumed.is_some(), then / 2 == killed_at / 2);
         rkt.ok(&["image", "rm", id.text()]);
-        assert_eq!(partial(), 0);
+        assert_eq!(kept(&rkt), 0);
     }
 }
 
 #[test]
 fn a_connection_that_breaks_is_taken_up_again() {
     let rkt = Rkt::new();
-    let image = bytes(
-        &rkt,
-        &app("example.com/app", "1").file("/large", 0o644, large()),
-    );
-    let served = image.clone();
+    let image = large_image(&rkt);
     let server = Server::start(move |request| {
         let named = request.path.contains("named");
-        let reply = Reply::part(&served, request).cut_after(700_000);
+        let reply = Reply::part(&image, request).cut_after(700_000);
         // The last part is whole.
         let reply = match request.range() {
-            Some(from) if from >= 1_400_000 => Reply::part(&served, request),
+            Some(from) if from >= 1_400_000 => Reply::part(&image, request),
             _ => reply,
         };
         match named {
@@ -102,13 +103,9 @@ fn a_connection_that_breaks_is_taken_up_again() {
 #[test]
 fn a_fetch_that_was_killed_is_gone_on_with() {
     let rkt = Rkt::new();
-    let image = bytes(
-        &rkt,
-        &app("example.com/app", "1").file("/large", 0o644, large()),
-    );
-    let served = image.clone();
+    let image = large_image(&rkt);
     let server = Server::start(move |request| {
-        let reply = Reply::part(&served, request).header("etag", "\"1\"");
+        let reply = Reply::part(&image, request).header("etag", "\"1\"");
         match request.range() {
             // Waits with the rest until the other end has gone.
             None => reply.stall_after(900_000),
@@ -117,21 +114,14 @@ fn a_fetch_that_was_killed_is_gone_on_with() {
     });
     let url = server.url("/app.aci");
     let running = e2e::Running::start(rkt.strict_command(&[OPEN, "fetch", &url]));
-    let kept = || {
-        let entries = fs::read_dir(rkt.data().join("cas/tmp"))
-            .into_iter()
-            .flatten();
-        let all = entries.flatten().filter_map(|e| e.metadata().ok());
-        all.map(|m| m.len()).max().unwrap_or(0)
-    };
     e2e::until(Duration::from_secs(60), "the first part", || {
-        kept() >= 900_000
+        kept(&rkt) >= 900_000
     });
     running.signal(rustix::process::Signal::KILL);
     running.finish();
     rkt.strict(&[OPEN, "fetch", &url]).expect(0);
     assert_eq!(server.requests()[1].range(), Some(900_000));
-    assert_eq!(kept(), 0);
+    assert_eq!(kept(&rkt), 0);
 }
 
 /// Far less than the image is large, and no more for a larger one: the limit is the kernel's.
@@ -189,10 +179,7 @@ fn archives_without_end_are_cut_off() {
 #[test]
 fn an_archive_has_a_bar_on_a_terminal_and_a_line_elsewhere() {
     let rkt = Rkt::new();
-    let image = bytes(
-        &rkt,
-        &app("example.com/app", "1").file("/large", 0o644, large()),
-    );
+    let image = large_image(&rkt);
     let server = Server::start(move |_| Reply::ok(image.clone()));
     let url = server.url("/app.aci");
     let fetch = [OPEN, "fetch", &url];

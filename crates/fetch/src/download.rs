@@ -377,39 +377,10 @@ impl Partial {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader, Write};
-    use std::net::TcpListener;
     use std::time::Instant;
 
     use super::*;
-    use crate::http::Patience;
-    use crate::{Insecure, Quiet};
-
-    /// A server with a large file whose version has a name. It sends so many bytes of it, one after
-    /// the other, and then nothing for as long as anybody listens.
-    fn server(bytes: usize, pause: Duration) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/app.aci", listener.local_addr().unwrap());
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                std::thread::spawn(move || {
-                    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-                    while lines.next().is_some_and(|l| l.is_ok_and(|l| !l.is_empty())) {}
-                    let mut stream = &stream;
-                    let head = "HTTP/1.1 200 OK\r\netag: \"1\"\r\ncontent-length: 1000000\r\n\r\n";
-                    let _ = stream.write_all(head.as_bytes());
-                    for _ in 0..bytes {
-                        if stream.write_all(b"x").is_err() {
-                            return;
-                        }
-                        std::thread::sleep(pause);
-                    }
-                    let _ = stream.read(&mut [0]);
-                });
-            }
-        });
-        url
-    }
+    use crate::{Quiet, wearing};
 
     #[test]
     fn servers_that_wear_one_out_are_given_up() {
@@ -418,17 +389,9 @@ mod tests {
             (Duration::from_millis(20), "the server sends too slowly"),
         ] {
             let bytes = if pause.is_zero() { 10 } else { 1_000_000 };
-            let url = server(bytes, pause);
-            let patience = Patience {
-                silence: Duration::from_millis(300),
-                window: Duration::from_millis(300),
-                least: 1000,
-            };
-            let insecure = Insecure {
-                http: true,
-                tls: false,
-            };
-            let client = Client::with_patience(insecure, patience);
+            let server = wearing::server(bytes, pause, true);
+            let url = format!("http://{server}/app.aci");
+            let client = wearing::client();
             let scratch = tempfile::tempdir().unwrap();
             let downloader = Downloader {
                 client: &client,

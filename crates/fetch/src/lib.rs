@@ -10,6 +10,8 @@ mod local;
 mod progress;
 mod registry;
 mod signatures;
+#[cfg(test)]
+mod wearing;
 
 pub use discovery::{Place, read_page};
 pub use download::{Deferrable, Download, Downloader, Watched};

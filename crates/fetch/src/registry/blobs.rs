@@ -110,53 +110,13 @@ fn broken(digest: &Digest, fault: &io::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader, Write};
-    use std::net::TcpListener;
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::http::Patience;
-    use crate::{Client, Insecure};
-
-    /// A registry that sends so many bytes of a large blob, one after the other, and then waits, or
-    /// closes the connection.
-    fn registry(bytes: usize, pause: Duration, wait: bool) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                std::thread::spawn(move || {
-                    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-                    while lines.next().is_some_and(|l| l.is_ok_and(|l| !l.is_empty())) {}
-                    let mut stream = &stream;
-                    let head = "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
-                    let _ = stream.write_all(head.as_bytes());
-                    for _ in 0..bytes {
-                        if stream.write_all(b"x").is_err() {
-                            return;
-                        }
-                        std::thread::sleep(pause);
-                    }
-                    if wait {
-                        let _ = stream.read(&mut [0]);
-                    }
-                });
-            }
-        });
-        address
-    }
+    use crate::wearing::{self, server};
 
     fn fetched(registry: &str) -> io::Error {
-        let patience = Patience {
-            silence: Duration::from_millis(300),
-            window: Duration::from_millis(300),
-            least: 1000,
-        };
-        let insecure = Insecure {
-            http: true,
-            tls: false,
-        };
-        let client = Client::with_patience(insecure, patience);
+        let client = wearing::client();
         let image = distribution::Docker::parse(&format!("{registry}/it")).unwrap();
         let session = Session::new(&client, &image, &|_| Ok(None));
         let digest = Digest::from_sha256(&[7; 32]);
@@ -171,12 +131,12 @@ mod tests {
     #[test]
     fn servers_that_wear_one_out_are_given_up() {
         for (what, registry) in [
-            ("silent", registry(10, Duration::ZERO, true)),
+            ("silent", server(10, Duration::ZERO, true)),
             (
                 "dripping",
-                registry(1_000_000, Duration::from_millis(20), true),
+                server(1_000_000, Duration::from_millis(20), true),
             ),
-            ("closing", registry(10, Duration::ZERO, false)),
+            ("closing", server(10, Duration::ZERO, false)),
         ] {
             let error = fetched(&registry);
             assert!(error.to_string().contains("broke off"), "{what}: {error}");
