@@ -1,6 +1,7 @@
 //! Debian's registry where it believes nothing but tokens, and a server that signs them.
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use e2e::oci::Layout;
 use e2e::server::{Reply, Request, Server};
-use e2e::{Registry, Rkt, Running, TempDir};
+use e2e::{Registry, Rkt, Running};
 use serde_json::{Value, json};
 
 use super::cosign::openssl;
@@ -19,14 +20,15 @@ const ISSUER: &str = "a server of tests";
 
 /// Who signs tokens: a key, and a certificate that the registry trusts.
 struct Signer {
-    dir: TempDir,
+    dir: PathBuf,
 }
 
 impl Signer {
-    fn new() -> Self {
-        let signer = Self {
-            dir: TempDir::new(),
-        };
+    /// Keeps its files in a directory of the test's: the server, which has it too, ends with the
+    /// process, when nothing is cleaned up any more.
+    fn new(dir: PathBuf) -> Self {
+        fs::create_dir(&dir).unwrap();
+        let signer = Self { dir };
         let (key, certificate) = (signer.path("key"), signer.path("certificate"));
         openssl(&[
             "req",
@@ -119,7 +121,8 @@ fn tokens(signer: Arc<Signer>) -> Server {
 
 #[test]
 fn a_real_registry_believes_the_tokens_that_were_got_for_it() {
-    let signer = Arc::new(Signer::new());
+    let rkt = Rkt::new();
+    let signer = Arc::new(Signer::new(rkt.path("signer")));
     let tokens = tokens(signer.clone());
     let registry = Registry::with_tokens(
         &tokens.url("/token"),
@@ -127,7 +130,6 @@ fn a_real_registry_believes_the_tokens_that_were_got_for_it() {
         ISSUER,
         &signer.path("certificate"),
     );
-    let rkt = Rkt::new();
     let mut layout = Layout::new(rkt.path("layout"));
     layout.add(&script("echo came", &[]), "it");
     let login = ["--dest-creds=me:secret-word"];
