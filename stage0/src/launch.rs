@@ -13,6 +13,7 @@ use store::Store;
 
 use crate::context::Context;
 use crate::failure::{Doing, Failure};
+use crate::measured;
 
 /// A rendered image and where it appears in the pod.
 #[derive(Debug, Clone)]
@@ -64,10 +65,12 @@ pub(crate) fn exec(context: &Context, pod: RunningPod, launch: &Launch) -> Failu
         } else {
             read_only(&program)?;
         }
+        let arguments = launch.args.to_args(launch.version);
+        measured::before_start(context, pod.pod(), &arguments)?;
         context.trace(|| format!("Execing {}", program.display()));
         let lock = pod.into_lock_fd().doing("cannot keep the pod's lock")?;
         let error = Command::new(&program)
-            .args(launch.args.to_args(launch.version))
+            .args(arguments)
             .env(env::LOCK_FD, lock.as_raw_fd().to_string())
             .exec();
         Err(error).doing_with(|| format!("cannot execute stage1's {}", program.display()))

@@ -17,6 +17,7 @@ use crate::copy_up::{self, Files};
 use crate::failure::{Doing, Failure};
 use crate::images::{Images, Rendered};
 use crate::launch::{self, Layer, Overlay};
+use crate::measured;
 use crate::podfiles::{self, FILE, OPEN_DIR, Umask};
 use crate::private_users;
 use crate::stage1::{Entrypoints, Kind};
@@ -147,6 +148,7 @@ impl Changing<'_> {
         self.manifest.apps.push(app);
         let added = self
             .prepare(images, &name, image)
+            .and_then(|()| measured::before_start(self.of.context, &self.of.pod, &args.to_args()))
             .and_then(|()| match self.of.call(Kind::AppAdd, args)? {
                 0 => Ok(()),
                 code => Err(Failure::new(format!("stage1 refused it (status {code})"))),

@@ -15,6 +15,7 @@ mod process;
 mod registry;
 mod rkt;
 pub mod server;
+mod tpm;
 mod vm;
 mod wait;
 
@@ -26,5 +27,6 @@ pub use lab::{Container, Lab};
 pub use process::{Output, Running, as_user, parent_of};
 pub use registry::Registry;
 pub use rkt::Rkt;
+pub use tpm::Emulator;
 pub use vm::{Machine, Report};
 pub use wait::{until, until_some};

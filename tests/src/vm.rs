@@ -7,13 +7,19 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::aci::{Aci, Compression};
 use crate::dir::TempDir;
 use crate::fixtures::{self, Guest};
+use crate::tpm::Emulator;
+use crate::wait::until;
 
 /// The longest that a machine may take, in seconds: booting takes fifteen.
 const LIMIT: &str = "220";
+
+/// How long the emulated TPM may take to start.
+const LIMIT_OF_TPM: Duration = Duration::from_secs(60);
 
 /// Kernel parameters: what makes an emulated machine quick, and version 2 alone.
 const PARAMETERS: &str = "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check \
@@ -25,6 +31,8 @@ const PARAMETERS: &str = "console=ttyS0 quiet panic=-1 mitigations=off tsc=relia
 pub struct Machine {
     guest: Guest,
     share: TempDir,
+    /// Its Trusted Platform Module, if it has one.
+    tpm: Option<(Emulator, TempDir)>,
 }
 
 impl Machine {
@@ -35,6 +43,7 @@ impl Machine {
         let machine = Self {
             guest,
             share: TempDir::new(),
+            tpm: None,
         };
         for program in ["rkt", "probe"] {
             machine.give(&fixtures::program(program), program);
@@ -56,6 +65,16 @@ impl Machine {
         fs::copy(file, self.share.join(name)).unwrap();
     }
 
+    /// Gives it a TPM 2.0 (`swtpm`).
+    pub fn with_tpm(mut self) -> Self {
+        let dir = TempDir::new();
+        let control = format!("--ctrl=type=unixio,path={}", dir.join("control").display());
+        let emulator = Emulator::start(dir.path(), &[&control]);
+        until(LIMIT_OF_TPM, "swtpm", || dir.join("control").exists());
+        self.tpm = Some((emulator, dir));
+        self
+    }
+
     /// Boots, runs a shell script, and returns what it printed under each of its headings
     /// (`echo == NAME`).
     ///
@@ -74,6 +93,7 @@ impl Machine {
             .arg(&self.guest.initrd)
             .args(["-drive", &self.disk(), "-fsdev", &self.shared()])
             .args(["-device", "virtio-9p-pci,fsdev=share,mount_tag=share"])
+            .args(self.tpm_device())
             .args(["-append", PARAMETERS])
             .output()
             .unwrap_or_else(|e| panic!("timeout qemu-system-x86_64: {e}"));
@@ -95,6 +115,22 @@ impl Machine {
             "file={},format=raw,if=virtio,snapshot=on",
             self.guest.root.display()
         )
+    }
+
+    fn tpm_device(&self) -> Vec<String> {
+        let Some((_, dir)) = &self.tpm else {
+            return Vec::new();
+        };
+        let control = dir.join("control");
+        let words = [
+            "-chardev",
+            &format!("socket,id=tpm,path={}", control.display()),
+            "-tpmdev",
+            "emulator,id=tpm0,chardev=tpm",
+            "-device",
+            "tpm-crb,tpmdev=tpm0",
+        ];
+        words.map(str::to_owned).to_vec()
     }
 
     fn shared(&self) -> String {

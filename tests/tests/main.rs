@@ -63,6 +63,7 @@ mod stages;
 mod start_errors;
 mod stats;
 mod store_commands;
+mod tpm;
 mod trust;
 mod vm;
 mod volumes;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::auth::Credentials;
 use crate::dirs::Layer;
-use crate::{Error, Paths, Result, Stage1};
+use crate::{Error, Paths, Result, Stage1, Tpm};
 
 /// No configuration is larger.
 const LIMIT: u64 = 1 << 20;
@@ -79,7 +79,11 @@ pub fn check(bytes: &[u8]) -> Result<()> {
     let entry = Entry::parse(PathBuf::from("file.json"), bytes)?;
     let credentials = Credentials::default().add(&entry);
     let paths = Paths::default().add(&entry);
-    credentials.or(paths).or(Stage1::default().add(&entry))
+    let stage1 = Stage1::default().add(&entry);
+    credentials
+        .or(paths)
+        .or(stage1)
+        .or(Tpm::default().add(&entry))
 }
 
 impl Entry {
@@ -197,7 +201,7 @@ impl Entry {
 }
 
 /// Host and port as a URL has them (RFC 3986), without user information.
-fn is_host(text: &str) -> bool {
+pub(crate) fn is_host(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~:[]%".contains(&b);
     (1..=300).contains(&text.len()) && text.bytes().all(plain)
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::auth::{Auth, Basic};
-use crate::{Config, Paths, Stage1};
+use crate::{Config, Paths, Stage1, Tpm};
 
 impl Config {
     /// What was merged, as valid configuration entries: `{"stage0": [...]}`. Secrets are in it,
@@ -21,6 +21,7 @@ impl Config {
         }
         entries.extend(paths_fields(&self.paths).map(|fields| entry("paths", fields)));
         entries.extend(stage1_fields(&self.stage1).map(|fields| entry("stage1", fields)));
+        entries.extend(tpm_fields(&self.tpm).map(|fields| entry("tpm", fields)));
         json!({ "stage0": entries })
     }
 }
@@ -69,4 +70,11 @@ fn stage1_fields(stage1: &Stage1) -> Option<Value> {
     let location = &stage1.location;
     (name.is_some() || location.is_some())
         .then(|| json!({"name": name, "version": version, "location": location}))
+}
+
+fn tpm_fields(tpm: &Tpm) -> Option<Value> {
+    let measure = tpm.measure.map(|how| how.word());
+    let address = &tpm.address;
+    (measure.is_some() || address.is_some())
+        .then(|| json!({"measure": measure, "address": address}))
 }

@@ -14,6 +14,7 @@ mod error;
 mod json;
 mod paths;
 mod stage1;
+mod tpm;
 
 pub use auth::{Auth, Basic, Credentials, Secret};
 pub use dirs::Dirs;
@@ -22,6 +23,7 @@ pub use entry::check;
 pub use error::Error;
 pub use paths::Paths;
 pub use stage1::Stage1;
+pub use tpm::{Measuring, Tpm};
 
 /// What operations of this crate return.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -35,6 +37,8 @@ pub struct Config {
     pub paths: Paths,
     /// The default stage1 image.
     pub stage1: Stage1,
+    /// Where pods are measured.
+    pub tpm: Tpm,
 }
 
 impl Config {
@@ -47,6 +51,7 @@ impl Config {
             credentials: Credentials::load(dirs)?,
             paths: Paths::load(dirs)?,
             stage1: Stage1::load(dirs)?,
+            tpm: Tpm::load(dirs)?,
         })
     }
 }

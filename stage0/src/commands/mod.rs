@@ -14,6 +14,7 @@ mod help;
 mod image;
 mod list;
 mod logs;
+mod measurements;
 mod net;
 pub(crate) mod net_plugin;
 mod network;
@@ -101,6 +102,7 @@ pub(crate) const ALL: &[Entry] = &[
     image::ENTRY,
     list::ENTRY,
     logs::ENTRY,
+    measurements::ENTRY,
     net::ENTRY,
     net_plugin::ENTRY,
     prepare::ENTRY,

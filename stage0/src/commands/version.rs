@@ -11,7 +11,7 @@ pub(super) const ENTRY: Entry = Entry {
     run: |_, _| {
         // The lines that scripts read the Go version and platform from stay; what they say is true.
         output::out(&format!(
-            "rkt Version: {}\nappc Version: {}\nGo Version: none (Rust)\nGo OS/Arch: {}\nFeatures: -TPM +SDJOURNAL\n",
+            "rkt Version: {}\nappc Version: {}\nGo Version: none (Rust)\nGo OS/Arch: {}\nFeatures: +TPM +SDJOURNAL\n",
             crate::cli::help::VERSION,
             appc::AC_VERSION,
             platform()

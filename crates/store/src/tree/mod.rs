@@ -142,6 +142,20 @@ impl Store {
         Ok(Verified::Intact)
     }
 
+    /// The checksums that were recorded when a tree, and those it lies over, were rendered: the
+    /// highest first.
+    ///
+    /// # Errors
+    /// A tree is not there.
+    pub fn recorded_checksums(&self, tree: &str) -> Result<Vec<String>> {
+        let recorded = |tree: String| {
+            let file = self.layout().tree(&tree).join("hash");
+            let text = fs::read_to_string(&file).map_err(Error::io("read", &file))?;
+            Ok(text.trim_end().to_owned())
+        };
+        self.with_lowers(tree)?.into_iter().map(recorded).collect()
+    }
+
     /// A tree and those it lies over.
     fn with_lowers(&self, tree: &str) -> Result<Vec<String>> {
         let mut trees = vec![tree.to_owned()];

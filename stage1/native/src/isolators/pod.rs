@@ -74,7 +74,7 @@ pub(crate) fn of_pod(
         filter: None,
         oom_score_adj: None,
         cgroups: means.cgroups,
-        network: means.own_network && args.net != "none",
+        network: means.own_network && args.net != "none" && sandbox::ids::is_hosts(),
         alone: manifest.apps.len() == 1 && !args.mutable,
     };
     let namespaces = sysctl::Namespaces {
