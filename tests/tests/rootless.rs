@@ -451,22 +451,22 @@ fn the_default_network_and_ports_of_the_host() {
         busybox ip addr show eth0 | grep -c 'inet 192.0.2.2/'; ls /sys/class/net | tr '\n' ' '; \
         mkdir /www; echo from the pod > /www/page; exec busybox httpd -f -p 80 -h /www";
     let save = user.rkt.data().join("uuid");
-    let flags = [
-        "run",
-        &format!("--uuid-file-save={}", save.display()),
-        "--port=web:18080",
-    ];
+    let save_flag = format!("--uuid-file-save={}", save.display());
+    let flags = ["run", &save_flag, "--port=web:18080"];
     let args = [&flags[..], &shell(&image, script)].concat();
     let mut running = Running::start(lab.wrap(&user.command(&args)));
     let url = |address: &str| format!("http://{address}:18080/page");
-    let ask = |command: Command| lab.finish(command).stdout == "from the pod\n";
-    let words = |url| ["wget", "-q", "-T", "5", "-O", "-", url];
+    let (near, far) = (url("127.0.0.1"), url(Lab::HOST));
+    fn words(url: &str) -> [&str; 7] {
+        ["wget", "-q", "-T", "5", "-O", "-", url]
+    }
+    let answers = |command: Command| lab.finish(command).stdout == "from the pod\n";
     until(LIMIT, "a page from the pod", || {
         assert!(running.try_status().is_none(), "{}", running.stderr());
-        ask(lab.host("busybox", &words(&url("127.0.0.1"))))
+        answers(lab.host("busybox", &words(&near)))
     });
     until(LIMIT, "a page for another host", || {
-        ask(lab.far("busybox", &words(&url(Lab::HOST))))
+        answers(lab.far("busybox", &words(&far)))
     });
     let uuid = fs::read_to_string(&save).unwrap();
     user.stop(&uuid);

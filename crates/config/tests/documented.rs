@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use config::{Auth, Config, Credentials, Dirs, Paths, Stage1};
+use config::{Auth, Config, Credentials, Dirs, Measuring, Paths, Stage1, Tpm};
 use serde_json::{Value, json};
 
 struct Machine {
@@ -129,6 +129,32 @@ fn paths_are_overridden_one_by_one() {
     assert_eq!(paths.data.as_deref(), Some(Path::new("/home/me/rkt")));
     let stage1 = paths.stage1_images.as_deref();
     assert_eq!(stage1, Some(Path::new("/opt/stage1")));
+}
+
+#[test]
+fn measuring_is_configured_field_by_field() {
+    let tpm = |more: Value| file("tpm", more);
+    let machine = Machine::new(&[
+        (
+            "system/tpm.d/s.json",
+            tpm(json!({"measure": "tpmd", "address": "127.0.0.1:1"})),
+        ),
+        ("local/tpm.d/l.json", tpm(json!({"address": "[::1]:12041"}))),
+    ]);
+    let merged = Tpm::load(&machine.dirs).unwrap();
+    assert_eq!(merged.measure, Some(Measuring::Tpmd));
+    assert_eq!(merged.address.as_deref(), Some("[::1]:12041"));
+    let printed = Config::load(&machine.dirs).unwrap().to_json();
+    assert_eq!(printed["stage0"][0]["measure"], "tpmd");
+    for wrong in [
+        json!({"measure": "yes"}),
+        json!({"address": "localhost"}),
+        json!({"address": "a/b:80"}),
+        json!({"address": "a:99999"}),
+    ] {
+        let machine = Machine::new(&[("local/tpm.d/l.json", tpm(wrong.clone()))]);
+        assert!(Tpm::load(&machine.dirs).is_err(), "{wrong}");
+    }
 }
 
 #[test]
