@@ -94,7 +94,7 @@ impl Machine {
             .args(["-drive", &self.disk(), "-fsdev", &self.shared()])
             .args(["-device", "virtio-9p-pci,fsdev=share,mount_tag=share"])
             .args(self.tpm_device())
-            .args(["-append", PARAMETERS])
+            .args(["-append", &self.parameters()])
             .output()
             .unwrap_or_else(|e| panic!("timeout qemu-system-x86_64: {e}"));
         let text = fs::read_to_string(self.share.join("output")).unwrap_or_default();
@@ -117,6 +117,16 @@ impl Machine {
         )
     }
 
+    /// With a TPM the firmware's tables grow into where QEMU puts the initrd: that machine does
+    /// without them, and its script ends with a reboot.
+    fn parameters(&self) -> String {
+        let more = match self.tpm {
+            Some(_) => " acpi=off tpm_tis.force=1 tpm_tis.interrupts=0",
+            None => "",
+        };
+        format!("{PARAMETERS}{more}")
+    }
+
     fn tpm_device(&self) -> Vec<String> {
         let Some((_, dir)) = &self.tpm else {
             return Vec::new();
@@ -128,7 +138,7 @@ impl Machine {
             "-tpmdev",
             "emulator,id=tpm0,chardev=tpm",
             "-device",
-            "tpm-crb,tpmdev=tpm0",
+            "tpm-tis,tpmdev=tpm0",
         ];
         words.map(str::to_owned).to_vec()
     }
