@@ -473,7 +473,7 @@ fn the_default_network_and_ports_of_the_host() {
     let output = running.finish();
     let said = ["from afar", "4000000", "1", "eth0 lo"];
     assert!(output.app_lines().starts_with(&said), "{}", output.all());
-    until(LIMIT, "pasta's end", || pastas(&user) == "");
+    until(LIMIT, "pasta's end", || pastas(&user).is_empty());
     drop(server);
     user.assert_clean();
 }
@@ -505,7 +505,7 @@ fn a_killed_pods_network_goes_with_it() {
     let parent = rustix::process::Pid::from_raw(e2e::parent_of(pid).parse().unwrap()).unwrap();
     rustix::process::kill_process(parent, rustix::process::Signal::KILL).unwrap();
     running.finish();
-    until(LIMIT, "pasta's end", || pastas(&user) == "");
+    until(LIMIT, "pasta's end", || pastas(&user).is_empty());
     user.assert_clean();
 }
 
