@@ -15,7 +15,6 @@ mod layout;
 mod manifest;
 mod mounts;
 mod network;
-mod pasta;
 mod plan;
 mod run;
 mod runtime_config;

@@ -74,7 +74,7 @@ pub(crate) fn of_pod(
         filter: None,
         oom_score_adj: None,
         cgroups: means.cgroups,
-        network: means.own_network && args.net != "none" && sandbox::ids::is_hosts(),
+        network: means.own_network && args.net != "none",
         alone: manifest.apps.len() == 1 && !args.mutable,
     };
     let namespaces = sysctl::Namespaces {
