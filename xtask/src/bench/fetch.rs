@@ -6,7 +6,7 @@ use std::process::Command;
 use e2e::{Aci, Compression, Rkt, TempDir};
 
 use super::Programs;
-use super::measure::{Random, median, time};
+use super::measure::{Random, median, time_warm};
 use super::report::Table;
 use crate::Result;
 
@@ -22,21 +22,19 @@ pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
     let mut engines = Vec::new();
     let (mut floors, mut fetches, mut firsts, mut seconds) = (vec![], vec![], vec![], vec![]);
     for round in 0..ROUNDS {
-        // What was written before is on the disk.
-        rustix::fs::sync();
-        let hash = time(
+        let hash = time_warm(
             Command::new("openssl")
                 .args(["dgst", "-sha512"])
                 .arg(&image),
         )?;
-        let copy = time(
+        let copy = time_warm(
             Command::new("cp")
                 .arg(&image)
                 .arg(dir.join(&format!("copy-{round}"))),
         )?;
         floors.push(hash + copy);
         let rkt = Rkt::of(programs.rkt.clone());
-        fetches.push(time(
+        fetches.push(time_warm(
             &mut rkt.command(&["fetch", &image.display().to_string()]),
         )?);
         let run = [
@@ -47,8 +45,8 @@ pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
             "--",
             "true",
         ];
-        firsts.push(time(&mut rkt.command(&run))?);
-        seconds.push(time(&mut rkt.command(&run))?);
+        firsts.push(time_warm(&mut rkt.command(&run))?);
+        seconds.push(time_warm(&mut rkt.command(&run))?);
         engines.push(rkt);
     }
     let (floor, fetch) = (median(floors), median(fetches));
