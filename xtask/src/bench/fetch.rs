@@ -12,7 +12,7 @@ use crate::Result;
 
 const FILES: usize = 10_000;
 const FILE_BYTES: usize = 25_000;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 
 /// Compares and enters the figures.
 pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {

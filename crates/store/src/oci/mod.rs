@@ -72,6 +72,21 @@ impl LayerId {
     pub(crate) fn tree(&self) -> String {
         format!("layer-{}", self.diff.file_name())
     }
+
+    /// Checks the digest of what the blob holds.
+    ///
+    /// # Errors
+    /// It is not the archive that the image's configuration names.
+    pub(crate) fn must_unpack_to(&self, found: Digest) -> Result<()> {
+        match found == self.diff {
+            true => Ok(()),
+            false => Err(Error::WrongDiff {
+                layer: self.blob.clone(),
+                expected: self.diff.clone(),
+                found,
+            }),
+        }
+    }
 }
 
 /// How the image with this blob is stored: a manifest is JSON, an archive begins with a name.
