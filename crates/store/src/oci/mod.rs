@@ -12,6 +12,10 @@
 //! ```
 //!
 //! An image's ID is the SHA-512 of its manifest, which fixes the rest through the digests in it.
+//!
+//! A layer's bytes are checked against their digest when they arrive. The archive in them, its bounds
+//! and its own digest are checked by whoever unpacks it, before anything of it is used: at once where
+//! a tree is built, which takes root; else by the first that builds one, or writes the files elsewhere.
 
 mod collect;
 mod entries;
