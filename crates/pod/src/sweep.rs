@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
+use stage1_abi::path;
+
 use crate::error::Error;
 use crate::pod::{LockedPod, Pod};
 use crate::pods::Pods;
@@ -142,7 +144,13 @@ impl Pods {
     /// The kernel refuses to remove something.
     pub fn remove(&self, locked: LockedPod) -> Result<(), Error> {
         let relative = Self::relative(locked.pod.phase, &locked.pod.uuid);
-        remove_tree(self.root()?, &relative)
+        // Not to be read is no reason to keep the pod: its links count for nothing without it.
+        let ids = locked.pod.dir().read_text(path::PRIVATE_USERS_PREPARED);
+        remove_tree(self.root()?, &relative)?;
+        match ids.ok().flatten().and_then(|text| text.parse().ok()) {
+            Some(users) => self.give_back(&locked.pod.uuid, users),
+            None => Ok(()),
+        }
     }
 
     /// Takes a pod that is not running out of circulation, for `rkt rm`: the lock is taken and the

@@ -168,3 +168,40 @@ fn an_archive_that_ends_early_or_holds_nothing() {
     let other = outcome(b"something else", &cut.0[..512], &few());
     assert!(other.is_err());
 }
+
+#[test]
+fn what_came_in_without_a_tree_is_checked_by_whoever_unpacks_it() {
+    let (mut tar, mut other) = (Tar::default(), Tar::default());
+    tar.file("file", b"one");
+    other.file("file", b"two");
+    let config = format!(
+        r#"{{"os":"linux","architecture":"amd64","rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,
+        store::sha256(&other.0)
+    );
+    let config = config.into_bytes();
+    let manifest = Manifest::write(
+        &describe(media::CONFIG, &config),
+        &[describe(media::LAYER, &tar.0)],
+    );
+    let parsed = Manifest::parse(&manifest).unwrap();
+    let parts = Parts(vec![
+        (store::sha256(&config), config),
+        (store::sha256(&tar.0), tar.0.clone()),
+    ]);
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open(data.path());
+    let puller = store.pull(false, few()).unwrap();
+    let read = puller.config(&parsed, &parts).unwrap();
+    puller.layers(&parsed, &read, &parts).unwrap();
+    let appc = br#"{"acKind":"ImageManifest","acVersion":"0.8.11","name":"example.com/wrong"}"#;
+    let appc = appc::ImageManifest::parse(appc).unwrap();
+    let id = puller.commit(&manifest, &appc, false).unwrap().id;
+    let to = data.path().join("copy");
+    let mut failures = vec![store.render_into(&id, &to, false).unwrap_err().to_string()];
+    if rustix::process::geteuid().is_root() {
+        failures.push(store.tree(&id).unwrap_err().to_string());
+    }
+    for failure in failures {
+        assert!(failure.contains("configuration says"), "{failure}");
+    }
+}

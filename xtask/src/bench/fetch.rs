@@ -6,37 +6,33 @@ use std::process::Command;
 use e2e::{Aci, Compression, Rkt, TempDir};
 
 use super::Programs;
-use super::measure::{Random, median, time};
+use super::measure::{Random, median, time_warm};
 use super::report::Table;
 use crate::Result;
 
 const FILES: usize = 10_000;
 const FILE_BYTES: usize = 25_000;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 
 /// Compares and enters the figures.
 pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
     let dir = TempDir::new();
     let image = dir.join("large.aci");
     large_image(programs, &image).map_err(|e| format!("cannot write {}: {e}", image.display()))?;
-    let mut engines = Vec::new();
     let (mut floors, mut fetches, mut firsts, mut seconds) = (vec![], vec![], vec![], vec![]);
-    for round in 0..ROUNDS {
-        // What was written before is on the disk.
-        rustix::fs::sync();
-        let hash = time(
+    for _ in 0..ROUNDS {
+        let hash = time_warm(
             Command::new("openssl")
                 .args(["dgst", "-sha512"])
                 .arg(&image),
         )?;
-        let copy = time(
-            Command::new("cp")
-                .arg(&image)
-                .arg(dir.join(&format!("copy-{round}"))),
-        )?;
+        // What a round has written goes with it, so that the next one has its memory.
+        let to = dir.join("copy");
+        let copy = time_warm(Command::new("cp").arg(&image).arg(&to))?;
+        std::fs::remove_file(&to).map_err(|e| format!("cannot remove {}: {e}", to.display()))?;
         floors.push(hash + copy);
         let rkt = Rkt::of(programs.rkt.clone());
-        fetches.push(time(
+        fetches.push(time_warm(
             &mut rkt.command(&["fetch", &image.display().to_string()]),
         )?);
         let run = [
@@ -47,9 +43,8 @@ pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
             "--",
             "true",
         ];
-        firsts.push(time(&mut rkt.command(&run))?);
-        seconds.push(time(&mut rkt.command(&run))?);
-        engines.push(rkt);
+        firsts.push(time_warm(&mut rkt.command(&run))?);
+        seconds.push(time_warm(&mut rkt.command(&run))?);
     }
     let (floor, fetch) = (median(floors), median(fetches));
     let (first, second) = (median(firsts), median(seconds));

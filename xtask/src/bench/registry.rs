@@ -10,7 +10,7 @@ use e2e::{Registry, Rkt, TempDir};
 use serde_json::json;
 
 use super::Programs;
-use super::measure::{Random, median, time};
+use super::measure::{Random, median, time_warm};
 use super::report::Table;
 use crate::Result;
 
@@ -27,21 +27,21 @@ pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
     let blobs = layers_of(&layout, "one");
     let image = registry.image("bench:one");
     let mut times: [Vec<f64>; 5] = Default::default();
-    let mut engines = Vec::new();
     let (mut again, mut shared, mut peak) = (Vec::new(), Vec::new(), 0);
     for round in 0..ROUNDS {
-        times[0].push(time(&mut floor(&dir, &blobs, round))?);
+        // What a round has written goes with it, so that the next one has its memory.
+        let dir = TempDir::new();
+        times[0].push(time_warm(&mut floor(&dir, &blobs, round))?);
         let rkt = Rkt::of(programs.rkt.clone());
-        times[1].push(time(&mut fetch(&rkt, &image))?);
-        again.push(time(&mut fetch(&rkt, &image))?);
-        shared.push(time(&mut fetch(&rkt, &registry.image("bench:two")))?);
-        times[2].push(time(&mut skopeo(&dir, &image, round))?);
+        times[1].push(time_warm(&mut fetch(&rkt, &image))?);
+        again.push(time_warm(&mut fetch(&rkt, &image))?);
+        shared.push(time_warm(&mut fetch(&rkt, &registry.image("bench:two")))?);
+        times[2].push(time_warm(&mut skopeo(&dir, &image, round))?);
         let plain = Rkt::of(programs.rkt.clone());
-        times[3].push(time(&mut unprivileged(&plain, &image)?)?);
-        times[4].push(time(&mut podman(&dir, &image, round))?);
+        times[3].push(time_warm(&mut unprivileged(&plain, &image)?)?);
+        times[4].push(time_warm(&mut podman(&dir, &image, round))?);
         let watched = Rkt::of(programs.rkt.clone());
         peak = peak.max(peak_memory(fetch(&watched, &image))?);
-        engines.extend([rkt, plain, watched]);
     }
     let names = [
         "floor: igzip -dc | tar x, all layers at once",

@@ -28,7 +28,7 @@ use attributes::Attributes;
 use diff::Diff;
 use parents::{Parents, resolve};
 
-pub(crate) use attributes::{copy as copy_attributes, welcome};
+pub(crate) use attributes::{copy as copy_attributes, is_label, welcome};
 pub(crate) use diff::{AUFS, OPAQUE, OPAQUE_NAME, WHITEOUT, is_whiteout};
 
 /// What this process may do.
@@ -61,8 +61,16 @@ fn has_one_id() -> bool {
     map.split_whitespace().skip(2).eq(["1"])
 }
 
-/// The digest of a written file by its inode, so that a checksum needs not read it again.
-pub(crate) type Digests = HashMap<u64, blake3::Hash>;
+/// What is known of written files by their inodes, so that a checksum needs not look again.
+pub(crate) type Digests = HashMap<u64, Known>;
+
+/// What is known of a file since it was written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known {
+    pub(crate) content: blake3::Hash,
+    /// It has no extended attribute that a checksum counts.
+    pub(crate) plain: bool,
+}
 
 /// Writes entries below one directory. [`Extractor::finish`] sets what directories get last.
 pub(crate) struct Extractor {
@@ -178,25 +186,34 @@ impl Extractor {
             .replacing(parent, name, || openat(&**parent, name, flags, mode))
             .map_err(failed("create"))?;
         let stat = fstat(&file).map_err(failed("look at"))?;
-        match &entry.map {
+        let content = match &entry.map {
             None => {
                 let mut hash = blake3::Hasher::new();
                 archive.data(|bytes| {
                     hash.update(bytes);
                     write_all(&file, bytes).map_err(failed("write"))
                 })?;
-                self.digests.insert(stat.st_ino, hash.finalize());
+                Some(hash.finalize())
             }
             Some(map) => {
-                self.digests.remove(&stat.st_ino);
                 let mut sparse = Pieces::new(&file, map);
                 archive.data(|bytes| sparse.write(bytes).map_err(failed("write")))?;
                 ftruncate(&file, entry.size).map_err(failed("set the size of"))?;
+                None
             }
-        }
+        };
         attributes
             .set(&file, Some(&stat), self.policy)
-            .map_err(failed("set the attributes of"))
+            .map_err(failed("set the attributes of"))?;
+        match content {
+            Some(content) => {
+                let plain = attributes::is_plain(&file);
+                self.digests.insert(stat.st_ino, Known { content, plain });
+            }
+            // The number was that of a file which has gone.
+            None => drop(self.digests.remove(&stat.st_ino)),
+        }
+        Ok(())
     }
 
     fn directory(&mut self, parent: &Arc<OwnedFd>, name: &[u8]) -> Result<(), Errno> {

@@ -188,7 +188,9 @@ fn receive(
     }
 }
 
-/// Reads a layer to its end: hashed as it is, decompressed, hashed again, and taken apart.
+/// Reads a layer to its end: hashed as it is, and, to build its tree, decompressed, hashed again and
+/// taken apart. Without a tree that waits for whoever builds it: it must be done then in any case,
+/// and nothing of a layer is used before.
 fn read(
     layout: &Layout,
     layer: &LayerId,
@@ -196,23 +198,18 @@ fn read(
     build: bool,
     limits: &Limits,
 ) -> Result<Option<Unpacked>> {
-    let directory = match build {
-        true => {
-            let directory = NewDirectory::create(&layout.building())?;
-            let root = new_root(&directory.path().join("rootfs"))?;
-            Some((directory, root))
-        }
-        false => None,
-    };
+    if !build {
+        incoming.drain()?;
+        incoming.check(&layer.blob)?;
+        return Ok(None);
+    }
+    let directory = NewDirectory::create(&layout.building())?;
+    let root = new_root(&directory.path().join("rootfs"))?;
     let outcome = through(incoming, limits, |pieces| {
         let mut archive = Archive::without_mark(pieces, limits);
-        let Some((directory, root)) = directory else {
-            entries::check(&mut archive, limits)?;
-            return Ok(None);
-        };
         let mut extractor = Extractor::of_layer(root, limits);
         entries::write(&mut archive, Which::All, &mut extractor)?;
-        Unpacked::finish(directory, extractor).map(Some)
+        Unpacked::finish(directory, extractor)
     });
     // A wrong blob is called that, whatever it was taken for.
     let damaged = matches!(
@@ -224,17 +221,11 @@ fn read(
         incoming.check(&layer.blob)?;
     }
     let (diff, unpacked) = outcome?;
-    match diff == layer.diff {
-        true => Ok(unpacked),
-        false => Err(Error::WrongDiff {
-            layer: layer.blob.clone(),
-            expected: layer.diff.clone(),
-            found: diff,
-        }),
-    }
+    layer.must_unpack_to(diff)?;
+    Ok(Some(unpacked))
 }
 
-/// Checks the archive of a layer as taking it in does, without storing anything.
+/// Checks the archive of a layer as unpacking it does, without storing anything.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -370,14 +361,20 @@ impl Read for Incoming<'_> {
 }
 
 impl Incoming<'_> {
-    /// Reads what a decoder left, such as padding behind a compressed stream.
+    /// Reads what is left: padding behind a compressed stream, or all of it.
     pub(super) fn drain(&mut self) -> Result<()> {
-        match io::copy(self, &mut io::sink()) {
-            Ok(_) => Ok(()),
-            Err(source) => Err(Error::Stream {
-                action: "read",
-                source,
-            }),
+        let mut buffer = vec![0; 128 << 10];
+        loop {
+            match self.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Err(source) if source.kind() != ErrorKind::Interrupted => {
+                    return Err(Error::Stream {
+                        action: "read",
+                        source,
+                    });
+                }
+                _ => {}
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{Error, Limits, Result, Store};
 impl Store {
     /// Writes the layers, the lowest first, and checks that each is still what was published.
     pub(crate) fn write_merged(&self, parts: &Parts, root: OwnedFd) -> Result<Digests> {
-        let limits = Limits::none();
+        let limits = Limits::default();
         let mut extractor = Extractor::new(root, &limits);
         for (number, layer) in parts.layers.iter().enumerate() {
             // What a layer takes away is taken away before anything of its own is there, wherever
@@ -40,7 +40,8 @@ impl Store {
         });
         blob.drain()?;
         blob.check(&layer.blob)?;
-        read.map(drop)
+        let (diff, ()) = read?;
+        layer.must_unpack_to(diff)
     }
 
     /// Whether every part of an OCI image is still what was published.

@@ -12,6 +12,10 @@
 //! ```
 //!
 //! An image's ID is the SHA-512 of its manifest, which fixes the rest through the digests in it.
+//!
+//! A layer's bytes are checked against their digest when they arrive. The archive in them, its bounds
+//! and its own digest are checked by whoever unpacks it, before anything of it is used: at once where
+//! a tree is built, which takes root; else by the first that builds one, or writes the files elsewhere.
 
 mod collect;
 mod entries;
@@ -71,6 +75,21 @@ impl LayerId {
     /// The name of its tree.
     pub(crate) fn tree(&self) -> String {
         format!("layer-{}", self.diff.file_name())
+    }
+
+    /// Checks the digest of what the blob holds.
+    ///
+    /// # Errors
+    /// It is not the archive that the image's configuration names.
+    pub(crate) fn must_unpack_to(&self, found: Digest) -> Result<()> {
+        match found == self.diff {
+            true => Ok(()),
+            false => Err(Error::WrongDiff {
+                layer: self.blob.clone(),
+                expected: self.diff.clone(),
+                found,
+            }),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::temporary::write_file;
 use crate::{Error, ImageInfo, ImageKind, Limits, Result, Store};
 
 /// Layers that are taken in at a time. Each costs a few megabytes of memory.
-const AT_A_TIME: usize = 4;
+const AT_A_TIME: usize = 6;
 
 /// An image that is being taken in. While it lives no part of any image is collected.
 #[derive(Debug)]
@@ -95,6 +95,8 @@ impl Puller<'_> {
                 source.progress(&layer.blob, 0, layer.size);
             }
         }
+        // The largest first: one that is left over at the end has the machine for itself.
+        layers.sort_by_key(|layer| std::cmp::Reverse(layer.size));
         let next = AtomicUsize::new(0);
         let failed: Mutex<Option<Error>> = Mutex::new(None);
         let stop = || failed.lock().map_or(true, |f| f.is_some());

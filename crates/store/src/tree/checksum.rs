@@ -13,7 +13,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::extract::Digests;
+use crate::extract::{Digests, is_label};
 use crate::{Error, Result};
 
 /// What a walk over a tree found.
@@ -30,7 +30,7 @@ pub(crate) fn measure(root: &Path, known: &Digests) -> Result<Measured> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let top = rustix::fs::open(root, flags, Mode::empty()).map_err(Error::io("open", root))?;
     let mut walk = Walk {
-        hash: blake3::Hasher::new(),
+        hash: Gathered::default(),
         known,
         read: HashMap::new(),
         size: 0,
@@ -47,13 +47,13 @@ pub(crate) fn measure(root: &Path, known: &Digests) -> Result<Measured> {
         })?;
     }
     Ok(Measured {
-        checksum: format!("blake3-{}", walk.hash.finalize().to_hex()),
+        checksum: format!("blake3-{}", walk.hash.finish().to_hex()),
         size: walk.size,
     })
 }
 
 struct Walk<'a> {
-    hash: blake3::Hasher,
+    hash: Gathered,
     known: &'a Digests,
     /// Contents read in this walk that have several names.
     read: HashMap<u64, blake3::Hash>,
@@ -126,7 +126,10 @@ impl Walk<'_> {
                 self.hash.update(&stat.st_rdev.to_le_bytes());
             }
         }
-        self.extended(directory, name)
+        match self.known.get(&stat.st_ino) {
+            Some(known) if known.plain && is_file(stat) => Ok(()),
+            _ => self.extended(directory, name),
+        }
     }
 
     fn content(
@@ -142,7 +145,7 @@ impl Walk<'_> {
         }
         self.size += size;
         let digest = match self.known.get(&stat.st_ino) {
-            Some(digest) => *digest,
+            Some(known) => known.content,
             None => self.read_content(directory, name)?,
         };
         if stat.st_nlink > 1 {
@@ -179,8 +182,7 @@ impl Walk<'_> {
         };
         let mut keys: Vec<Vec<u8>> = self.buffer[..length]
             .split(|b| *b == 0)
-            // Labels come and go with the machine's policy.
-            .filter(|key| !key.is_empty() && !key.starts_with(b"security.selinux"))
+            .filter(|key| !key.is_empty() && !is_label(key))
             .map(<[u8]>::to_vec)
             .collect();
         keys.sort_unstable();
@@ -207,5 +209,33 @@ impl Walk<'_> {
     fn field(&mut self, text: &[u8]) {
         self.hash.update(&(text.len() as u64).to_le_bytes());
         self.hash.update(text);
+    }
+}
+
+fn is_file(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
+/// A hash that is given a few bytes at a time: BLAKE3 is four times as fast with many.
+#[derive(Default)]
+struct Gathered {
+    bytes: Vec<u8>,
+    hash: blake3::Hasher,
+}
+
+impl Gathered {
+    const MANY: usize = 16 << 10;
+
+    fn update(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        if self.bytes.len() >= Self::MANY {
+            self.hash.update(&self.bytes);
+            self.bytes.clear();
+        }
+    }
+
+    fn finish(mut self) -> blake3::Hash {
+        self.hash.update(&self.bytes);
+        self.hash.finalize()
     }
 }
