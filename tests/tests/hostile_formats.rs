@@ -275,29 +275,49 @@ fn layers_that_grow_without_end_are_refused() {
     assert_nothing_left(&rkt, "ACI");
 }
 
-/// More files than any image has, each of which would cost an inode: refused. Without root nothing
-/// of them is written, so that the test costs no million inodes; the limit is one for both.
+/// More files than any image has, each of which would cost an inode: refused. As an ACI that is tried
+/// without root, where nothing of them is written, and as a layer with one file under two names, so
+/// that the test costs no million inodes; the limit is one for all.
 #[test]
 fn a_million_tiny_files_are_refused() {
-    let many = packed(|to| {
+    let rkt = Rkt::new();
+    let manifest = Aci::new("example.com/it").manifest().to_string();
+    let begin = Layer::new().file("manifest", 0o644, manifest);
+    let mut begin = begin.dir("rootfs", 0o755).tar();
+    begin.truncate(begin.len() - 1024);
+    let many = packed(move |to| {
+        to.write_all(&begin)?;
         let mut header = header("0000000", 0);
         for number in 0..1_000_001 {
-            header
-                .set_path(format!("{:02}/{number}", number % 100))
-                .unwrap();
+            let name = format!("rootfs/{:02}/{number}", number % 100);
+            header.set_path(name).unwrap();
             header.set_cksum();
             to.write_all(header.as_bytes())?;
         }
         to.write_all(&[0; 1024])
     });
-    let registry = bomb_registry(many);
-    let image = format!("docker://{}/it:v1", registry.authority());
-    let rkt = Rkt::new();
+    let aci = rkt.path("many.aci");
+    fs::write(&aci, many).unwrap();
     // A store that members of a group share: one of the user's own would be rendered, too.
     std::os::unix::fs::chown(rkt.data(), None, Some(65_534)).unwrap();
     std::fs::set_permissions(rkt.data(), PermissionsExt::from_mode(0o2770)).unwrap();
-    let command = e2e::as_user("65534", "65534", &rkt.command(&[OPEN, "fetch", &image]));
+    let fetch = rkt.command(&["fetch", aci.to_str().unwrap()]);
+    let command = e2e::as_user("65534", "65534", &fetch);
     let output = e2e::Running::start(command).finish();
     output.refused(&["1000000 entries"]);
-    assert_nothing_left(&rkt, "without root");
+    assert_nothing_left(&rkt, "an ACI, without root");
+
+    let links = packed(|to| {
+        to.write_all(header("file", 0).as_bytes())?;
+        let mut link = header("link", 0);
+        link.set_entry_type(tar::EntryType::Link);
+        link.set_link_name("file").unwrap();
+        link.set_cksum();
+        (0..1_000_000).try_for_each(|_| to.write_all(link.as_bytes()))
+    });
+    let registry = bomb_registry(links);
+    let image = format!("docker://{}/it:v1", registry.authority());
+    rkt.run(&[OPEN, "fetch", &image])
+        .refused(&["1000000 entries"]);
+    assert_nothing_left(&rkt, "a layer");
 }
