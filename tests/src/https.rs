@@ -93,7 +93,8 @@ impl Internet {
         fs::write(&hosts, format!("{text}{address} {name}\n")).unwrap();
     }
 
-    fn certificate(&self, name: &str) -> Arc<rustls::ServerConfig> {
+    /// A certificate for a name, as a server wants it.
+    pub fn certificate(&self, name: &str) -> Arc<rustls::ServerConfig> {
         let path = |file: &str| self.dir.join(file).display().to_string();
         let (key, request, leaf) = (path("leaf.key"), path("leaf.csr"), path("leaf.pem"));
         openssl(&[

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use e2e::oci::{Layer, Layout, sha256};
-use e2e::server::{Reply, Server};
-use e2e::{Aci, Compression, Rkt, fixtures};
+use e2e::server::{Reply, Request, Server};
+use e2e::{Aci, Compression, Internet, Rkt, fixtures};
 use serde_json::json;
 
 use super::oci::script;
@@ -116,7 +116,10 @@ fn wherever_an_image_is_named_every_form_works() {
     let aci = rkt.path("it.aci");
     fixtures::busybox().write(&aci, Compression::Gzip).unwrap();
     let answers = fs::read(&aci).unwrap();
-    let web = Server::start(move |_| Reply::ok(answers.clone()));
+    let answer = move |_: &Request| Reply::ok(answers.clone());
+    let web = Server::start(answer.clone());
+    let certificate = Internet::new().certificate("localhost");
+    let secure = Server::listen("127.0.0.1:0", Some(certificate), answer);
     let digest = sha256(&published.manifest);
     let tagged = format!("docker://{}/it:v1", registry.authority());
     let id = rkt.ok(&["fetch", "--full", &aci.display().to_string()]);
@@ -130,6 +133,7 @@ fn wherever_an_image_is_named_every_form_works() {
         (format!("oci-archive:{}:it", archive.display()), "here"),
         (format!("docker-archive:{}", saved.display()), "here"),
         (web.url("/it.aci"), "hello from busybox"),
+        (secure.url("/it.aci"), "hello from busybox"),
         (aci.display().to_string(), "hello from busybox"),
         (format!("file://{}", aci.display()), "hello from busybox"),
         ("example.com/busybox".to_owned(), "hello from busybox"),
@@ -140,7 +144,7 @@ fn wherever_an_image_is_named_every_form_works() {
         (id.clone(), "hello from busybox"),
         (id[..20].to_owned(), "hello from busybox"),
     ];
-    let open = "--insecure-options=image,http";
+    let open = "--insecure-options=image,http,tls";
     for (form, words) in &forms {
         let run = |args: &[&str]| rkt.strict(&[&[open], args].concat());
         let output = run(&["run", "--net=none", form]).expect(0);

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 
 use e2e::server::{Reply, Request, Server};
 use e2e::{Emulator, Machine, Rkt, TempDir, fixtures, until};
@@ -12,33 +11,20 @@ use serde_json::{Value, json};
 /// A TPM behind something that speaks as go-tspi's `tpmd` does.
 struct Tpmd {
     server: Server,
-    tpm: Arc<Tpm>,
+    tpm: Tpm,
+    // Not the server's, whose thread may outlive the test.
+    _emulator: Emulator,
+    _directory: TempDir,
 }
 
-struct Tpm {
-    directory: TempDir,
-    _emulator: Emulator,
-}
+/// A module behind a socket in a directory.
+#[derive(Clone)]
+struct Tpm(PathBuf);
 
 impl Tpm {
-    fn new() -> Self {
-        let directory = TempDir::new();
-        let path = |name: &str| format!("type=unixio,path={}", directory.join(name).display());
-        let server = format!("--server={}", path("tpm"));
-        let control = format!("--ctrl={}", path("tpm.ctrl"));
-        let flags = "--flags=not-need-init,startup-clear";
-        let emulator = Emulator::start(directory.path(), &[&server, &control, flags]);
-        let limit = std::time::Duration::from_secs(60);
-        until(limit, "swtpm", || directory.join("tpm.ctrl").exists());
-        Self {
-            directory,
-            _emulator: emulator,
-        }
-    }
-
     /// One of tpm2-tools.
     fn tool(&self, program: &str, words: &[&str]) -> String {
-        let socket = self.directory.join("tpm");
+        let socket = self.0.join("tpm");
         let module = format!("swtpm:path={}", socket.display());
         output(
             Command::new(program)
@@ -61,7 +47,7 @@ impl Tpm {
         let mut hashed = number("Pcr").to_be_bytes().to_vec();
         hashed.extend(number("Eventtype").to_be_bytes());
         hashed.extend(request["Event"].as_str().unwrap().as_bytes());
-        let file = self.directory.join("event");
+        let file = self.0.join("event");
         fs::write(&file, hashed).unwrap();
         let digest = output(Command::new("sha1sum").arg(&file));
         let digest = digest.split_whitespace().next().unwrap();
@@ -74,8 +60,16 @@ impl Tpm {
 
 impl Tpmd {
     fn new() -> Self {
-        let tpm = Arc::new(Tpm::new());
-        let behind = Arc::clone(&tpm);
+        let directory = TempDir::new();
+        let path = |name: &str| format!("type=unixio,path={}", directory.join(name).display());
+        let server = format!("--server={}", path("tpm"));
+        let control = format!("--ctrl={}", path("tpm.ctrl"));
+        let flags = "--flags=not-need-init,startup-clear";
+        let emulator = Emulator::start(directory.path(), &[&server, &control, flags]);
+        let limit = std::time::Duration::from_secs(60);
+        until(limit, "swtpm", || directory.join("tpm.ctrl").exists());
+        let tpm = Tpm(directory.path().to_owned());
+        let behind = tpm.clone();
         let server = Server::start(move |request: &Request| {
             if (request.method.as_str(), request.path.as_str()) != ("POST", "/v1/extend") {
                 return Reply::status(400);
@@ -83,7 +77,12 @@ impl Tpmd {
             behind.extend(&serde_json::from_str(&request.body).unwrap());
             Reply::ok("OK")
         });
-        Self { server, tpm }
+        Self {
+            server,
+            tpm,
+            _emulator: emulator,
+            _directory: directory,
+        }
     }
 }
 
