@@ -4,6 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use e2e::{Rkt, fixtures};
+use rustix::process::Signal;
 
 #[test]
 fn many_exited_pods_go_at_once() {
@@ -99,5 +100,24 @@ fn removal_does_not_descend_into_mounts() {
         fs::read_to_string(precious.join("file")).unwrap(),
         "precious"
     );
+    rkt.assert_clean();
+}
+
+/// Pods are collected at once, each by a stage1 in the pod's own directory: none in another's.
+#[test]
+fn pods_collected_at_once_are_each_freed() {
+    let rkt = Rkt::new();
+    let image = rkt.fetch(&fixtures::probe());
+    let pods: Vec<_> = (0..8)
+        .map(|_| rkt.start_pod(&[&image, "--exec=/probe", "--", "sleep"]))
+        .collect();
+    for (pod, uuid) in pods {
+        // Killed, so that everything is left to the collector.
+        pod.signal(Signal::KILL);
+        pod.finish();
+        rkt.await_state(&uuid, "exited");
+    }
+    let collected = rkt.run(&["gc", "--grace-period=0s"]).expect(0);
+    assert_eq!(collected.stderr, "");
     rkt.assert_clean();
 }

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Component, Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::{Mutex, PoisonError};
 
 use appc::ImageManifest;
 use pod::Pod;
@@ -118,7 +119,8 @@ impl Entrypoints {
     }
 
     /// stage0 itself goes to the pod's directory: a child that has nowhere to go is started without
-    /// copying this process first.
+    /// copying this process first. The directory is the whole process's, and threads collect pods at
+    /// once, so one of them goes and starts its child at a time.
     fn run(
         &self,
         pod: &Pod,
@@ -128,10 +130,14 @@ impl Entrypoints {
     ) -> Result<ExitStatus, Failure> {
         let program = self.path(kind)?;
         let problem = || format!("cannot execute {}", program.display());
-        std::env::set_current_dir(pod.dir().path()).doing_with(problem)?;
-        with(Command::new(&program).args(args))
-            .status()
-            .doing_with(problem)
+        let mut command = Command::new(&program);
+        let command = with(command.args(args));
+        let mut child = {
+            let _turn = GOING.lock().unwrap_or_else(PoisonError::into_inner);
+            rustix::process::fchdir(pod.dir().fd()).doing_with(problem)?;
+            command.spawn().doing_with(problem)?
+        };
+        child.wait().doing_with(problem)
     }
 
     /// Becomes an entrypoint, in the pod's directory. Returns only to say why that failed.
@@ -150,6 +156,9 @@ impl Entrypoints {
         }
     }
 }
+
+/// Held while stage0 goes to a pod's directory and starts a child there.
+static GOING: Mutex<()> = Mutex::new(());
 
 /// Whether a stage1 can change the apps of a running pod.
 pub(crate) fn is_mutable(manifest: &ImageManifest) -> bool {
