@@ -134,7 +134,8 @@ impl Entrypoints {
         let command = with(command.args(args));
         let mut child = {
             let _turn = GOING.lock().unwrap_or_else(PoisonError::into_inner);
-            rustix::process::fchdir(pod.dir().fd()).doing_with(problem)?;
+            // By its path, which leads into the mounts that this thread sees now.
+            std::env::set_current_dir(pod.dir().path()).doing_with(problem)?;
             command.spawn().doing_with(problem)?
         };
         child.wait().doing_with(problem)
