@@ -1,7 +1,6 @@
 //! The measurement of a pod before it runs, where the host has something to measure with.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
 
 use appc::PodManifest;
 use config::{Measuring, Tpm};
@@ -29,14 +28,13 @@ pub(crate) fn before_start(
     let Some(module) = module(context).doing_with(problem)? else {
         return Ok(());
     };
-    let trees = trees(context, pod).doing_with(problem)?;
     let manifest = pod.dir().read(path::POD_MANIFEST).doing_with(problem)?;
-    let arguments: Vec<_> = arguments.iter().map(|a| a.as_bytes().to_vec()).collect();
+    let trees = trees(context, pod, &manifest).doing_with(problem)?;
     let event = measure::description(&Measurement {
         uuid: pod.uuid(),
         trees: &trees,
         manifest: &manifest,
-        arguments: &arguments,
+        arguments,
     });
     context.trace(|| format!("Measuring {event}"));
     measure::measure(&module, &context.data_dir, &event).doing_with(problem)
@@ -58,23 +56,23 @@ fn module(context: &Context) -> Result<Option<Module>, config::Error> {
 }
 
 /// The hashes that were recorded of stage1's tree and the apps'.
-fn trees(context: &Context, pod: &Pod) -> Result<Vec<(String, Vec<String>)>, Failure> {
+fn trees(
+    context: &Context,
+    pod: &Pod,
+    manifest: &[u8],
+) -> Result<Vec<(String, Vec<String>)>, Failure> {
     let store = Store::open(&context.data_dir);
-    let problem = || "cannot read the hashes of the pod's trees";
+    let problem = "cannot read the hashes of the pod's trees";
     let hashes = |name: &str, tree: Option<String>| {
         let tree = tree.filter(|tree| !tree.is_empty() && !tree.contains('/'));
         let tree = tree.ok_or_else(|| Failure::new(format!("{name:?} has no tree")))?;
-        let hashes = store.recorded_checksums(&tree).doing(problem())?;
+        let hashes = store.recorded_checksums(&tree).doing(problem)?;
         Ok::<_, Failure>((name.to_owned(), hashes))
     };
-    let manifest = pod.dir().read(path::POD_MANIFEST).doing(problem())?;
-    let manifest = PodManifest::parse(&manifest).doing(problem())?;
-    let mut all = vec![hashes("stage1", pod.stage1_tree().doing(problem())?)?];
+    let manifest = PodManifest::parse(manifest).doing(problem)?;
+    let mut all = vec![hashes("stage1", pod.stage1_tree().doing(problem)?)?];
     for app in &manifest.apps {
-        all.push(hashes(
-            &app.name,
-            pod.app_tree(&app.name).doing(problem())?,
-        )?);
+        all.push(hashes(&app.name, pod.app_tree(&app.name).doing(problem)?)?);
     }
     Ok(all)
 }

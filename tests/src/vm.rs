@@ -7,19 +7,14 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use crate::aci::{Aci, Compression};
 use crate::dir::TempDir;
 use crate::fixtures::{self, Guest};
 use crate::tpm::Emulator;
-use crate::wait::until;
 
 /// The longest that a machine may take, in seconds: booting takes fifteen.
 const LIMIT: &str = "220";
-
-/// How long the emulated TPM may take to start.
-const LIMIT_OF_TPM: Duration = Duration::from_secs(60);
 
 /// Kernel parameters: what makes an emulated machine quick, and version 2 alone.
 const PARAMETERS: &str = "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check \
@@ -32,7 +27,7 @@ pub struct Machine {
     guest: Guest,
     share: TempDir,
     /// Its Trusted Platform Module, if it has one.
-    tpm: Option<(Emulator, TempDir)>,
+    tpm: Option<Emulator>,
 }
 
 impl Machine {
@@ -67,11 +62,7 @@ impl Machine {
 
     /// Gives it a TPM 2.0 (`swtpm`).
     pub fn with_tpm(mut self) -> Self {
-        let dir = TempDir::new();
-        let control = format!("--ctrl=type=unixio,path={}", dir.join("control").display());
-        let emulator = Emulator::start(dir.path(), &[&control]);
-        until(LIMIT_OF_TPM, "swtpm", || dir.join("control").exists());
-        self.tpm = Some((emulator, dir));
+        self.tpm = Some(Emulator::of_machine());
         self
     }
 
@@ -128,10 +119,10 @@ impl Machine {
     }
 
     fn tpm_device(&self) -> Vec<String> {
-        let Some((_, dir)) = &self.tpm else {
+        let Some(emulator) = &self.tpm else {
             return Vec::new();
         };
-        let control = dir.join("control");
+        let control = emulator.control();
         let words = [
             "-chardev",
             &format!("socket,id=tpm,path={}", control.display()),

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use e2e::oci::sha256;
 use e2e::server::{Reply, Request, Server};
-use e2e::{Emulator, Machine, Rkt, TempDir, fixtures, until};
+use e2e::{Emulator, Machine, Rkt, fixtures};
 use serde_json::{Value, json};
 
 /// A TPM behind something that speaks as go-tspi's `tpmd` does.
@@ -14,18 +15,16 @@ struct Tpmd {
     tpm: Tpm,
     // Not the server's, whose thread may outlive the test.
     _emulator: Emulator,
-    _directory: TempDir,
 }
 
-/// A module behind a socket in a directory.
+/// A module by its socket.
 #[derive(Clone)]
 struct Tpm(PathBuf);
 
 impl Tpm {
     /// One of tpm2-tools.
     fn tool(&self, program: &str, words: &[&str]) -> String {
-        let socket = self.0.join("tpm");
-        let module = format!("swtpm:path={}", socket.display());
+        let module = format!("swtpm:path={}", self.0.display());
         output(
             Command::new(program)
                 .args(words)
@@ -47,7 +46,7 @@ impl Tpm {
         let mut hashed = number("Pcr").to_be_bytes().to_vec();
         hashed.extend(number("Eventtype").to_be_bytes());
         hashed.extend(request["Event"].as_str().unwrap().as_bytes());
-        let file = self.0.join("event");
+        let file = self.0.with_extension("event");
         fs::write(&file, hashed).unwrap();
         let digest = output(Command::new("sha1sum").arg(&file));
         let digest = digest.split_whitespace().next().unwrap();
@@ -60,15 +59,8 @@ impl Tpm {
 
 impl Tpmd {
     fn new() -> Self {
-        let directory = TempDir::new();
-        let path = |name: &str| format!("type=unixio,path={}", directory.join(name).display());
-        let server = format!("--server={}", path("tpm"));
-        let control = format!("--ctrl={}", path("tpm.ctrl"));
-        let flags = "--flags=not-need-init,startup-clear";
-        let emulator = Emulator::start(directory.path(), &[&server, &control, flags]);
-        let limit = std::time::Duration::from_secs(60);
-        until(limit, "swtpm", || directory.join("tpm.ctrl").exists());
-        let tpm = Tpm(directory.path().to_owned());
+        let emulator = Emulator::on();
+        let tpm = Tpm(emulator.socket());
         let behind = tpm.clone();
         let server = Server::start(move |request: &Request| {
             if (request.method.as_str(), request.path.as_str()) != ("POST", "/v1/extend") {
@@ -81,7 +73,6 @@ impl Tpmd {
             server,
             tpm,
             _emulator: emulator,
-            _directory: directory,
         }
     }
 }
@@ -103,12 +94,6 @@ fn configure(rkt: &Rkt, mut fields: Value) {
 
 fn measurements(rkt: &Rkt) -> Value {
     serde_json::from_str(&rkt.ok(&["measurements", "--format=json"])).unwrap()
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    use sha2::{Digest, Sha256};
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The hashes recorded in a tree store.
@@ -162,10 +147,10 @@ fn every_way_to_start_is_measured_by_tpmd() {
         assert_eq!(event["consistent"], true);
     }
     let data = |number: usize| events[number]["data"].as_str().unwrap();
-    let hash = sha256(&manifest);
+    let hash = sha256(&manifest).replace(':', "-");
     assert!(data(1).contains(&format!("Pod: {uuid} ")), "{}", data(1));
     assert!(
-        data(1).contains(&format!(" Manifest: sha256-{hash} ")),
+        data(1).contains(&format!(" Manifest: {hash} ")),
         "{}",
         data(1)
     );

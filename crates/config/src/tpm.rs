@@ -20,20 +20,16 @@ pub enum Measuring {
 }
 
 impl Measuring {
-    const ALL: [(&'static str, Self); 4] = [
-        ("auto", Self::Auto),
-        ("device", Self::Device),
-        ("tpmd", Self::Tpmd),
-        ("none", Self::None),
-    ];
+    const ALL: [Self; 4] = [Self::Auto, Self::Device, Self::Tpmd, Self::None];
 
     /// The word in the configuration.
     pub(crate) fn word(self) -> &'static str {
-        let all = Self::ALL.into_iter();
-        all.fold(
-            "",
-            |found, (word, how)| if how == self { word } else { found },
-        )
+        match self {
+            Self::Auto => "auto",
+            Self::Device => "device",
+            Self::Tpmd => "tpmd",
+            Self::None => "none",
+        }
     }
 }
 
@@ -67,8 +63,8 @@ impl Layer for Tpm {
         }
         let [measure_source, address_source] = &mut self.sources;
         if let Some(word) = entry.optional("measure")? {
-            let found = Measuring::ALL.into_iter().find(|(name, _)| *name == word);
-            let (_, how) =
+            let found = Measuring::ALL.into_iter().find(|how| how.word() == word);
+            let how =
                 found.ok_or_else(|| entry.bad("measure", "must be auto, device, tpmd or none"))?;
             if let Some(earlier) = measure_source.replace(entry.path.clone()) {
                 return Err(entry.duplicate("\"measure\"", &earlier));

@@ -9,6 +9,9 @@
 //! 10.4). Replaying it gives the PCR's value.
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
 mod error;
 mod hash;
 pub mod log;
@@ -46,7 +49,7 @@ pub struct Measurement<'a> {
     /// The bytes of the pod's manifest.
     pub manifest: &'a [u8],
     /// What stage1 is told, one argument after the other.
-    pub arguments: &'a [Vec<u8>],
+    pub arguments: &'a [OsString],
 }
 
 /// The data of an event. Every part of it is a word, so that no name can pretend to be another part.
@@ -59,7 +62,7 @@ pub fn description(of: &Measurement<'_>) -> String {
     }
     let mut arguments = Vec::new();
     for argument in of.arguments {
-        arguments.extend_from_slice(argument);
+        arguments.extend_from_slice(argument.as_bytes());
         arguments.push(0);
     }
     let sha256 = |bytes: &[u8]| hash::hex(&Algorithm::Sha256.of(&[bytes]));

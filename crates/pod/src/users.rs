@@ -6,7 +6,7 @@
 //! counts for nothing, so nothing has to be given back when a pod ends by a kill. Who chooses a range
 //! holds a lock.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     AtFlags, CWD, FlockOperation, Mode, OFlags, flock, mkdirat, openat, readlinkat, statat,
@@ -46,18 +46,20 @@ impl Pods {
         start: u32,
     ) -> Result<PrivateUsers, Error> {
         let _lock = self.lock_ids()?;
-        let mut slots = free.iter().flat_map(|range| {
+        let slots = free.iter().flat_map(|range| {
             let count = (range.end - range.start) / IDS;
             (0..count).map(|n| range.start + n * IDS)
         });
         let count = slots.clone().count();
         let begin = start as usize % count.max(1);
-        let mut later = slots.clone().skip(begin);
-        let shift = match self.first_free(&mut later)? {
-            None => self.first_free(&mut slots.by_ref().take(begin))?,
-            found => found,
-        };
-        let shift = shift.ok_or(Error::NoIds { count })?;
+        let mut shift = Err(Error::NoIds { count });
+        for slot in slots.clone().skip(begin).chain(slots.take(begin)) {
+            if self.is_free(slot)? {
+                shift = Ok(slot);
+                break;
+            }
+        }
+        let shift = shift?;
         let users = PrivateUsers { shift, count: IDS };
         self.take(pod, shift)?;
         pod.write(
@@ -68,27 +70,19 @@ impl Pods {
         Ok(users)
     }
 
-    fn first_free(&self, slots: &mut dyn Iterator<Item = u32>) -> Result<Option<u32>, Error> {
-        for shift in slots {
-            if self.is_free(shift)? {
-                return Ok(Some(shift));
-            }
-        }
-        Ok(None)
-    }
-
     fn is_free(&self, shift: u32) -> Result<bool, Error> {
         for link in links(shift) {
-            match self.owner(&link)? {
-                Some(uuid) if self.is_there(&uuid)? => return Ok(false),
-                _ => {}
+            if let Some(uuid) = self.owner(&link)?
+                && self.is_there(&uuid)?
+            {
+                return Ok(false);
             }
         }
         Ok(true)
     }
 
     /// The UUID that a link names.
-    fn owner(&self, link: &PathBuf) -> Result<Option<String>, Error> {
+    fn owner(&self, link: &Path) -> Result<Option<String>, Error> {
         match readlinkat(self.root()?, link, Vec::new()) {
             Ok(uuid) => Ok(Some(uuid.to_string_lossy().into_owned())),
             Err(Errno::NOENT) => Ok(None),

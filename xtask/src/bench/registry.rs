@@ -28,18 +28,18 @@ pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
     let image = registry.image("bench:one");
     let mut times: [Vec<f64>; 5] = Default::default();
     let (mut again, mut shared, mut peak) = (Vec::new(), Vec::new(), 0);
-    for round in 0..ROUNDS {
+    for _ in 0..ROUNDS {
         // What a round has written goes with it, so that the next one has its memory.
         let dir = TempDir::new();
-        times[0].push(time_warm(&mut floor(&dir, &blobs, round))?);
+        times[0].push(time_warm(&mut floor(&dir, &blobs))?);
         let rkt = Rkt::of(programs.rkt.clone());
         times[1].push(time_warm(&mut fetch(&rkt, &image))?);
         again.push(time_warm(&mut fetch(&rkt, &image))?);
         shared.push(time_warm(&mut fetch(&rkt, &registry.image("bench:two")))?);
-        times[2].push(time_warm(&mut skopeo(&dir, &image, round))?);
+        times[2].push(time_warm(&mut skopeo(&dir, &image))?);
         let plain = Rkt::of(programs.rkt.clone());
         times[3].push(time_warm(&mut unprivileged(&plain, &image)?)?);
-        times[4].push(time_warm(&mut podman(&dir, &image, round))?);
+        times[4].push(time_warm(&mut podman(&dir, &image))?);
         let watched = Rkt::of(programs.rkt.clone());
         peak = peak.max(peak_memory(fetch(&watched, &image))?);
     }
@@ -139,10 +139,10 @@ fn layers_of(layout: &Layout, name: &str) -> Vec<std::path::PathBuf> {
         .collect()
 }
 
-fn floor(dir: &TempDir, blobs: &[std::path::PathBuf], round: usize) -> Command {
+fn floor(dir: &TempDir, blobs: &[std::path::PathBuf]) -> Command {
     let mut script = String::new();
     for (number, blob) in blobs.iter().enumerate() {
-        let to = dir.join(&format!("floor-{round}-{number}"));
+        let to = dir.join(&format!("floor-{number}"));
         script.push_str(&format!(
             "(mkdir {to} && igzip -dc < {blob} | tar x -C {to}) & ",
             to = to.display(),
@@ -171,9 +171,9 @@ fn unprivileged(rkt: &Rkt, image: &str) -> Result<Command> {
     Ok(e2e::as_user(&id, &id, &fetch(rkt, image)))
 }
 
-fn skopeo(dir: &TempDir, image: &str, round: usize) -> Command {
+fn skopeo(dir: &TempDir, image: &str) -> Command {
     let mut skopeo = Command::new("skopeo");
-    let to = format!("oci:{}", dir.join(&format!("skopeo-{round}")).display());
+    let to = format!("oci:{}", dir.join("skopeo").display());
     skopeo.args([
         "--insecure-policy",
         "copy",
@@ -184,9 +184,9 @@ fn skopeo(dir: &TempDir, image: &str, round: usize) -> Command {
     skopeo
 }
 
-fn podman(dir: &TempDir, image: &str, round: usize) -> Command {
+fn podman(dir: &TempDir, image: &str) -> Command {
     let mut podman = Command::new("podman");
-    let root = dir.join(&format!("podman-{round}"));
+    let root = dir.join("podman");
     podman
         .arg(format!("--root={}", root.join("root").display()))
         .arg(format!("--runroot={}", root.join("run").display()))

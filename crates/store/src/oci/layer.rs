@@ -123,8 +123,7 @@ pub(super) fn unpack(layout: &Layout, layer: &LayerId, limits: &Limits) -> Resul
         return Ok(());
     }
     let mut file = open_blob(layout, layer)?;
-    let unpacked = read(layout, layer, &mut file, true, limits)?;
-    unpacked.map_or(Ok(()), |u| u.place(layout, layer))
+    read(layout, layer, &mut file, limits)?.place(layout, layer)
 }
 
 /// Opens the blob of a layer that is there.
@@ -181,28 +180,28 @@ fn receive(
         hash: Sha256::new(),
         progress: Box::new(|bytes| source.progress(&layer.blob, bytes, layer.size)),
     };
-    let outcome = read(layout, layer, &mut incoming, build, limits);
+    let outcome = match build {
+        true => read(layout, layer, &mut incoming, limits).map(Some),
+        // The rest waits for whoever builds the tree: it must be done then in any case, and nothing
+        // of a layer is used before.
+        false => incoming
+            .drain()
+            .and_then(|()| incoming.check(&layer.blob))
+            .map(|()| None),
+    };
     match incoming.failed() {
         Some(fault) => Err(fault),
         None => outcome,
     }
 }
 
-/// Reads a layer to its end: hashed as it is, and, to build its tree, decompressed, hashed again and
-/// taken apart. Without a tree that waits for whoever builds it: it must be done then in any case,
-/// and nothing of a layer is used before.
+/// Reads a layer to its end: hashed as it is, decompressed, hashed again, and taken apart.
 fn read(
     layout: &Layout,
     layer: &LayerId,
     incoming: &mut Incoming<'_>,
-    build: bool,
     limits: &Limits,
-) -> Result<Option<Unpacked>> {
-    if !build {
-        incoming.drain()?;
-        incoming.check(&layer.blob)?;
-        return Ok(None);
-    }
+) -> Result<Unpacked> {
     let directory = NewDirectory::create(&layout.building())?;
     let root = new_root(&directory.path().join("rootfs"))?;
     let outcome = through(incoming, limits, |pieces| {
@@ -222,7 +221,7 @@ fn read(
     }
     let (diff, unpacked) = outcome?;
     layer.must_unpack_to(diff)?;
-    Ok(Some(unpacked))
+    Ok(unpacked)
 }
 
 /// Checks the archive of a layer as unpacking it does, without storing anything.
@@ -363,18 +362,13 @@ impl Read for Incoming<'_> {
 impl Incoming<'_> {
     /// Reads what is left: padding behind a compressed stream, or all of it.
     pub(super) fn drain(&mut self) -> Result<()> {
-        let mut buffer = vec![0; 128 << 10];
-        loop {
-            match self.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Err(source) if source.kind() != ErrorKind::Interrupted => {
-                    return Err(Error::Stream {
-                        action: "read",
-                        source,
-                    });
-                }
-                _ => {}
-            }
+        let mut large = io::BufReader::with_capacity(128 << 10, self);
+        match io::copy(&mut large, &mut io::sink()) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(Error::Stream {
+                action: "read",
+                source,
+            }),
         }
     }
 

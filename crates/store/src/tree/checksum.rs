@@ -13,7 +13,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::extract::{Digests, is_label};
+use crate::extract::{Digests, Known, is_label};
 use crate::{Error, Result};
 
 /// What a walk over a tree found.
@@ -113,9 +113,12 @@ impl Walk<'_> {
     fn entry(&mut self, directory: &OwnedFd, name: &[u8], stat: &Stat) -> Result<(), Errno> {
         self.field(name);
         self.stat(stat);
+        let mut plain = false;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
-                let digest = self.content(directory, name, stat)?;
+                let known = self.known.get(&stat.st_ino);
+                plain = known.is_some_and(|known| known.plain);
+                let digest = self.content(directory, name, stat, known)?;
                 self.hash.update(digest.as_bytes());
             }
             FileType::Symlink => {
@@ -126,9 +129,9 @@ impl Walk<'_> {
                 self.hash.update(&stat.st_rdev.to_le_bytes());
             }
         }
-        match self.known.get(&stat.st_ino) {
-            Some(known) if known.plain && is_file(stat) => Ok(()),
-            _ => self.extended(directory, name),
+        match plain {
+            true => Ok(()),
+            false => self.extended(directory, name),
         }
     }
 
@@ -137,6 +140,7 @@ impl Walk<'_> {
         directory: &OwnedFd,
         name: &[u8],
         stat: &Stat,
+        known: Option<&Known>,
     ) -> Result<blake3::Hash, Errno> {
         let size = stat.st_size.cast_unsigned();
         self.hash.update(&size.to_le_bytes());
@@ -144,7 +148,7 @@ impl Walk<'_> {
             return Ok(*digest);
         }
         self.size += size;
-        let digest = match self.known.get(&stat.st_ino) {
+        let digest = match known {
             Some(known) => known.content,
             None => self.read_content(directory, name)?,
         };
@@ -211,11 +215,6 @@ impl Walk<'_> {
         self.hash.update(text);
     }
 }
-
-fn is_file(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-}
-
 /// A hash that is given a few bytes at a time: BLAKE3 is four times as fast with many.
 #[derive(Default)]
 struct Gathered {
