@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(mut hashing) = Signatures::parse(bytes).and_then(Signatures::hashing) {
         hashing.update(b"what nobody signed");
-        let _ = hashing.verify(&keys);
+        let _ = hashing.verify(&keys, None);
     }
     let _ = CosignKey::parse(bytes);
     if let (Ok(key), Some((signature, payload))) =

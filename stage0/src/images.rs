@@ -178,9 +178,7 @@ impl Images {
         let file = ImageFile::open(path, voucher)?;
         let info = self
             .store
-            .import_if(file, &options(), |file, manifest| {
-                file.vouch(&manifest.name)
-            })
+            .import_if(file, &options(), ImageFile::vouch)
             .doing_with(|| format!("cannot import \"{}\"", path.display()))?;
         Ok(info.id)
     }

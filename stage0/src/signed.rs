@@ -9,6 +9,7 @@ use appc::AcIdentifier;
 use distribution::Docker;
 use fetch::{Signed, SimpleSigning};
 use oci::Digest;
+use store::{Accepting, Compression};
 use trust::{Hashing, Keystore, Signatures, Signer};
 
 use crate::context::Context;
@@ -107,7 +108,7 @@ fn told(payload: &[u8]) -> Option<String> {
 #[derive(Debug)]
 pub(crate) struct ImageFile {
     file: File,
-    signature: Option<(Hashing, Keystore)>,
+    signature: Option<(Witness, Keystore)>,
 }
 
 impl ImageFile {
@@ -133,7 +134,7 @@ impl ImageFile {
                 let beside = || PathBuf::from(format!("{shown}.asc"));
                 let path = given.map_or_else(beside, PathBuf::from);
                 let keystore = Keystore::new(&context.dirs.system, &context.dirs.local);
-                Some((read_signature(&path)?, keystore))
+                Some((Witness::new(read_signature(&path)?), keystore))
             }
         };
         Ok(Self { file, signature })
@@ -141,16 +142,50 @@ impl ImageFile {
 
     /// Says whether the file may be used as the image of this name: what of it was not read yet is
     /// read, since all of it was signed.
-    pub(crate) fn vouch(mut self, name: &AcIdentifier) -> Result<(), Box<dyn Error + Send + Sync>> {
-        if self.signature.is_some() {
-            std::io::copy(&mut self, &mut std::io::sink())?;
+    pub(crate) fn vouch(read: Accepting<'_, Self>) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let Accepting {
+            mut source,
+            manifest,
+            hash,
+        } = read;
+        if source.signature.is_some() {
+            std::io::copy(&mut source, &mut std::io::sink())?;
         }
-        let Some((hashing, keystore)) = self.signature else {
+        let Some((witness, keystore)) = source.signature else {
             return Ok(());
         };
-        let signer = hashing.verify(&keystore.keys_for(name)?)?;
+        let signer = witness
+            .hashing
+            .verify(&keystore.keys_for(&manifest.name)?, hash)?;
         tell(&signer);
         Ok(())
+    }
+}
+
+/// A signature whose bytes pass by on their way to the store.
+#[derive(Debug)]
+pub(crate) struct Witness {
+    pub(crate) hashing: Hashing,
+    begun: bool,
+}
+
+impl Witness {
+    pub(crate) fn new(hashing: Hashing) -> Self {
+        Self {
+            hashing,
+            begun: false,
+        }
+    }
+
+    /// Sees the next bytes. An archive that is not compressed is hashed by the store, as
+    /// [`Accepting::hash`] says.
+    pub(crate) fn see(&mut self, bytes: &[u8]) {
+        if !std::mem::replace(&mut self.begun, true)
+            && Compression::sniff(bytes) == Some(Compression::None)
+        {
+            self.hashing.leave_sha512();
+        }
+        self.hashing.update(bytes);
     }
 }
 
@@ -170,8 +205,8 @@ pub(crate) fn tell(signer: &Signer) {
 impl Read for ImageFile {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let n = self.file.read(buffer)?;
-        if let Some((hashing, _)) = &mut self.signature {
-            hashing.update(buffer.get(..n).unwrap_or_default());
+        if let Some((witness, _)) = &mut self.signature {
+            witness.see(buffer.get(..n).unwrap_or_default());
         }
         Ok(n)
     }

@@ -12,8 +12,20 @@ pub(crate) const EVERYTHING: [&str; 3] = ["demo", "test", "bench"];
 const NEEDS: &[(&str, &str, &str)] = &[
     ("demo", "/usr/bin/cc", "gcc"),
     ("demo", "/usr/lib/x86_64-linux-gnu/libc.a", "libc6-dev"),
+    (
+        "demo",
+        "/usr/lib/x86_64-linux-gnu/libcrypto.a",
+        "libssl-dev",
+    ),
+    ("demo", "/usr/bin/pkg-config", "pkg-config"),
     ("demo", "/usr/bin/gzip", "gzip"),
     ("test", "/usr/bin/cc", "gcc"),
+    (
+        "test",
+        "/usr/lib/x86_64-linux-gnu/libcrypto.a",
+        "libssl-dev",
+    ),
+    ("test", "/usr/bin/pkg-config", "pkg-config"),
     ("test", "/bin/busybox", "busybox-static"),
     ("test", "/usr/bin/mmdebstrap", "mmdebstrap"),
     ("test", "/usr/bin/redis-cli", "redis-tools"),

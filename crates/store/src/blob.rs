@@ -4,7 +4,9 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 
 use appc::{Hash, ImageManifest};
 
-use crate::digest::{Sha512, is_image};
+use sha::{Running, Sha512};
+
+use crate::digest::is_image;
 use crate::extract::path::{Place, place};
 use crate::layout::Layout;
 use crate::shared;

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use appc::{Hash, ImageManifest};
+use sha::{Running, Sha512};
 
 use crate::blob::read_manifest;
 use crate::compress::{Compression, SNIFF};
-use crate::digest::{Sha512, is_image, sha512};
+use crate::digest::is_image;
 use crate::extract::path::{Place, place};
 use crate::extract::{Extractor, Policy};
 use crate::image::{ImageInfo, ImageKind};
@@ -41,6 +42,18 @@ pub struct ImportOptions {
     pub limits: Limits,
 }
 
+/// An image that was read, and is not in the store yet.
+#[derive(Debug)]
+pub struct Accepting<'a, R> {
+    /// Where it came from. It may hold bytes behind the archive.
+    pub source: R,
+    /// Its manifest.
+    pub manifest: &'a ImageManifest,
+    /// What the source gave, hashed to its end, if it was not compressed: who wants the digest of
+    /// the file need not hash it once more.
+    pub hash: Option<&'a Sha512>,
+}
+
 impl Store {
     /// Imports an image: uncompressed, or compressed with gzip, bzip2, xz or zstd. A refused one
     /// leaves nothing behind; one that is there already is taken as imported again.
@@ -50,12 +63,11 @@ impl Store {
     /// [`Error::TooLarge`], [`Error::Compression`] for bad input; [`Error::WrongImage`]; and
     /// [`Error::Io`], which says so when the disk is full ([`Error::is_no_space`]).
     pub fn import(&self, source: impl Read + Send, options: &ImportOptions) -> Result<ImageInfo> {
-        self.import_if(source, options, |_, _| Ok(()))
+        self.import_if(source, options, |_| Ok(()))
     }
 
     /// Imports an image that somebody accepts: when all of it was read and nothing of it is in the
-    /// store yet, `accept` sees the source, which may hold bytes behind the archive, and the
-    /// manifest.
+    /// store yet, `accept` sees it.
     ///
     /// # Errors
     /// As [`Store::import`], and [`Error::Refused`] when it is not accepted.
@@ -63,7 +75,7 @@ impl Store {
         &self,
         mut source: R,
         options: &ImportOptions,
-        accept: impl FnOnce(R, &ImageManifest) -> Result<(), Refusal>,
+        accept: impl FnOnce(Accepting<'_, R>) -> Result<(), Refusal>,
     ) -> Result<ImageInfo> {
         self.layout().create()?;
         let temporary = self.layout().temporary();
@@ -82,8 +94,7 @@ impl Store {
         if options.render && Policy::of_this_process().owners {
             scan.build(NewDirectory::create(&self.layout().building())?)?;
         }
-        let passed = pass(
-            &ring::digest::SHA512,
+        let passed = pass::<Sha512, _>(
             &mut plain,
             Some((blob.file(), &temporary)),
             &mut |size| welcome(size, count.load(Ordering::Relaxed), limits),
@@ -91,8 +102,13 @@ impl Store {
             |pieces| scan.run(pieces),
         )?;
         drop(plain);
-        accept(source, &passed.value.manifest).map_err(Error::Refused)?;
-        let digest = sha512(&passed.digest);
+        let read = Accepting {
+            source,
+            manifest: &passed.value.manifest,
+            hash: (format == Compression::None).then_some(&passed.hash),
+        };
+        accept(read).map_err(Error::Refused)?;
+        let digest = passed.hash.finish();
         if let Some(expected) = &options.expected
             && !is_image(&digest, expected)
         {
@@ -172,8 +188,7 @@ pub fn check_image(mut source: impl Read + Send, limits: &Limits) -> Result<Imag
     };
     let fault = move |e: io::Error| read_fault(format, e);
     let mut plain = format.decoder(counted).map_err(fault)?;
-    let passed = pass(
-        &ring::digest::SHA512,
+    let passed = pass::<Sha512, _>(
         &mut plain,
         None,
         &mut |size| welcome(size, count.load(Ordering::Relaxed), limits),

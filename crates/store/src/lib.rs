@@ -53,7 +53,7 @@ pub use digest::{sha256_bytes as sha256, sha256_of};
 pub use error::{Error, Result};
 pub use gc::{GcOptions, GcReport};
 pub use image::{ImageInfo, ImageKind};
-pub use import::{ImportOptions, Refusal, check_image, image_id};
+pub use import::{Accepting, ImportOptions, Refusal, check_image, image_id};
 pub use index::Remote;
 pub use limits::Limits;
 pub use oci::{BlobSource, Opened, Puller, check_layer, write_aci};

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use sha::Running;
+
 use crate::{Error, Result};
 
 /// Small enough to stay in the processor's cache from one thread to the next.
@@ -22,8 +24,9 @@ const WAITING: usize = 16;
 type Piece = Arc<Vec<u8>>;
 
 /// What a pass found.
-pub(crate) struct Passed<T> {
-    pub(crate) digest: ring::digest::Digest,
+pub(crate) struct Passed<H, T> {
+    /// All that was read, hashed.
+    pub(crate) hash: H,
     pub(crate) size: u64,
     pub(crate) value: T,
 }
@@ -59,29 +62,28 @@ impl BufRead for Pieces {
     }
 }
 
-/// Runs `consume` over all bytes of `source`, while they are hashed with `algorithm` and, if a file is given,
-/// written to it. `check` is asked after every piece whether so many bytes are still welcome.
+/// Runs `consume` over all bytes of `source`, while they are hashed and, if a file is given, written
+/// to it. `check` is asked after every piece whether so many bytes are still welcome.
 ///
 /// The consumer's error comes before a later one of the source: a hostile archive is refused for
 /// what it holds, without reading its rest.
-pub(crate) fn pass<T: Send>(
-    algorithm: &'static ring::digest::Algorithm,
+pub(crate) fn pass<H: Running, T: Send>(
     source: &mut dyn Read,
     copy: Option<(&File, &Path)>,
     check: &mut dyn FnMut(u64) -> Result<()>,
     fault: &dyn Fn(io::Error) -> Error,
     consume: impl FnOnce(Pieces) -> Result<T> + Send,
-) -> Result<Passed<T>> {
+) -> Result<Passed<H, T>> {
     let refused = AtomicBool::new(false);
     thread::scope(|scope| {
         let (to_hash, for_hash) = sync_channel::<Piece>(WAITING);
         let (to_consumer, receiver) = sync_channel::<Piece>(WAITING);
         let hashing = scope.spawn(move || {
-            let mut hash = ring::digest::Context::new(algorithm);
+            let mut hash = H::new();
             for piece in for_hash {
                 hash.update(&piece);
             }
-            hash.finish()
+            hash
         });
         let refused_there = &refused;
         let consuming = scope.spawn(move || {
@@ -104,17 +106,13 @@ pub(crate) fn pass<T: Send>(
         .run(source, copy, check, fault);
         // The feed has closed the channels, so that both threads come to their end.
         let consumed = join(consuming.join());
-        let digest = join(hashing.join());
+        let hash = join(hashing.join());
         match (read, consumed) {
             // A consumer that only saw the bytes end says "truncated": the reason is the source.
             (Err(read), Err(Error::Truncated { .. })) => Err(read),
             (_, Err(consumed)) => Err(consumed),
             (Err(read), Ok(_)) => Err(read),
-            (Ok(size), Ok(value)) => Ok(Passed {
-                digest,
-                size,
-                value,
-            }),
+            (Ok(size), Ok(value)) => Ok(Passed { hash, size, value }),
         }
     })
 }

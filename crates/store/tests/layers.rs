@@ -111,9 +111,10 @@ fn the_name_of_a_tree_is_the_digest_of_its_images() {
     let base = add(&store, "base", "", &["a"]);
     let top = add(&store, "top", &on(&["base"]), &["b"]);
     let digest = |text: &str| {
-        let digest = ring::digest::digest(&ring::digest::SHA512, text.as_bytes());
-        let digest: [u8; 64] = digest.as_ref().try_into().unwrap();
-        format!("deps-{}", Hash::from_sha512(&digest))
+        format!(
+            "deps-{}",
+            Hash::from_sha512(&sha::Sha512::of(text.as_bytes()))
+        )
     };
     assert_eq!(store.tree_id(&base).unwrap(), digest(&base));
     assert_eq!(

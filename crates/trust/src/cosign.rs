@@ -105,8 +105,8 @@ impl CosignKey {
 
     /// The SHA-256 of the key, in lower-case hexadecimal digits.
     pub fn fingerprint(&self) -> String {
-        let digest = ring::digest::digest(&ring::digest::SHA256, &self.der);
-        digest.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+        let digest = sha::Sha256::of(&self.der);
+        digest.iter().map(|b| format!("{b:02x}")).collect()
     }
 
     /// The key as a PEM block.

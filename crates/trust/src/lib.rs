@@ -11,6 +11,7 @@
 
 mod cosign;
 mod error;
+mod hasher;
 mod key;
 mod keystore;
 mod reason;

@@ -3,10 +3,13 @@
 use std::io::Cursor;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use digest::DynDigest;
 use pgp::composed::{Deserializable, DetachedSignature};
+use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType, SignatureVersionSpecific};
 
+use sha::{Running, Sha512};
+
+use crate::hasher::Hasher;
 use crate::validity::{Component, secure};
 use crate::{Error, Key, Reason, Result};
 
@@ -67,16 +70,19 @@ impl Signatures {
         }
         match refused {
             Some(refused) if under_way.is_empty() => Err(refused),
-            _ => Ok(Hashing { under_way }),
+            _ => Ok(Hashing {
+                under_way,
+                sha512_elsewhere: false,
+            }),
         }
     }
 }
 
-type Hasher = Box<dyn DynDigest + Send>;
-
 /// Signatures and what was seen so far of the bytes they are about.
 pub struct Hashing {
     under_way: Vec<(Signature, Hasher)>,
+    /// Somebody else computes the SHA-512 of the bytes.
+    sha512_elsewhere: bool,
 }
 
 impl std::fmt::Debug for Hashing {
@@ -86,22 +92,44 @@ impl std::fmt::Debug for Hashing {
 }
 
 impl Hashing {
+    /// Leaves the SHA-512 of the bytes to somebody who computes it anyway and gives it to
+    /// [`Hashing::verify`]: an image's ID is the same hash as most signatures' where the image is
+    /// not compressed. To be said before the first byte.
+    pub fn leave_sha512(&mut self) {
+        self.sha512_elsewhere = true;
+    }
+
+    /// Whether anything is left for [`Hashing::update`] to do.
+    pub fn wants_bytes(&self) -> bool {
+        let shared = |hasher: &Hasher| matches!(hasher, Hasher::Sha512(_)) && self.sha512_elsewhere;
+        !self.under_way.iter().all(|(_, hasher)| shared(hasher))
+    }
+
     /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         for (_, hasher) in &mut self.under_way {
-            hasher.update(bytes);
+            match hasher {
+                Hasher::Sha512(_) if self.sha512_elsewhere => {}
+                hasher => hasher.update(bytes),
+            }
         }
     }
 
-    /// Says which of the keys signed what was seen, once all of it was.
+    /// Says which of the keys signed what was seen, once all of it was; `sha512` is the hash of
+    /// all bytes, where it was left to somebody else.
     ///
     /// # Errors
     /// None of them, or in a way that does not count.
-    pub fn verify(self, keys: &[Key]) -> Result<Signer> {
+    pub fn verify(self, keys: &[Key], sha512: Option<&Sha512>) -> Result<Signer> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |age| u32::try_from(age.as_secs()).unwrap_or(u32::MAX));
         let mut problem = None;
-        for (signature, hasher) in self.under_way {
+        for (signature, mut hasher) in self.under_way {
+            if let (Hasher::Sha512(hash), true, Some(elsewhere)) =
+                (&mut hasher, self.sha512_elsewhere, sha512)
+            {
+                hash.clone_from(elsewhere);
+            }
             match verify_one(&signature, hasher, keys, now) {
                 Ok(signer) => return Ok(signer),
                 // That a known key's signature is bad says more than that another is unknown.
@@ -142,7 +170,10 @@ fn start(signature: &Signature) -> Result<Hasher, Reason> {
         return Err(Reason::Weak(format!("the hash {}", config.hash_alg)));
     }
     let unsupported = |_| Reason::Weak(format!("the hash {}", config.hash_alg));
-    let mut hasher = config.hash_alg.new_hasher().map_err(unsupported)?;
+    let mut hasher = match (&config.version_specific, config.hash_alg) {
+        (SignatureVersionSpecific::V4, HashAlgorithm::Sha512) => Hasher::Sha512(Sha512::new()),
+        (_, other) => Hasher::Other(other.new_hasher().map_err(unsupported)?),
+    };
     match &config.version_specific {
         SignatureVersionSpecific::V4 => {}
         SignatureVersionSpecific::V6 { salt } if config.hash_alg.salt_len() == Some(salt.len()) => {
@@ -153,7 +184,7 @@ fn start(signature: &Signature) -> Result<Hasher, Reason> {
     Ok(hasher)
 }
 
-fn verify_one(signature: &Signature, mut hasher: Hasher, keys: &[Key], now: u32) -> Result<Signer> {
+fn verify_one(signature: &Signature, hasher: Hasher, keys: &[Key], now: u32) -> Result<Signer> {
     let failed = |reason| refusal(maker(signature), reason);
     let all = keys.iter().flat_map(Key::components);
     let makers: Vec<Component<'_>> = all.filter(|c| c.may_have_made(signature)).collect();
@@ -164,6 +195,7 @@ fn verify_one(signature: &Signature, mut hasher: Hasher, keys: &[Key], now: u32)
         return Err(failed(Reason::OtherContent));
     };
     let bad = |error| Error::BadSignature(Box::new(error));
+    let mut hasher = hasher.into_dyn();
     let length = config.hash_signature_data(&mut hasher).map_err(bad)?;
     hasher.update(&config.trailer(length).map_err(bad)?);
     let digest = hasher.finalize();

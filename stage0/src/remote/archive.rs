@@ -7,15 +7,15 @@ use std::time::SystemTime;
 use appc::{ImageManifest, ImageName};
 use distribution::{Distribution, Location};
 use fetch::{Deferrable, Place, Watched};
-use store::{ImageId, ImportOptions, Remote};
-use trust::{Hashing, Keystore, Signatures};
+use store::{Accepting, ImageId, ImportOptions, Remote};
+use trust::{Keystore, Signatures};
 
 use super::{Net, keys};
 use crate::context::Context;
 use crate::failure::{Doing, Failure};
 use crate::images::{Images, PullPolicy, renders};
 use crate::output;
-use crate::signed;
+use crate::signed::{self, Witness};
 
 /// What is wanted of an archive.
 #[derive(Debug, Default)]
@@ -95,9 +95,9 @@ impl Images {
                     expected: wanted.id.clone(),
                     ..ImportOptions::default()
                 };
-                let imported = self.store.import_if(reader, &options, |reader, manifest| {
-                    wanted.fits(manifest)?;
-                    reader.vouch(context, &downloader, place, manifest)
+                let imported = self.store.import_if(reader, &options, |read| {
+                    wanted.fits(read.manifest)?;
+                    Reading::vouch(read, context, &downloader, place)
                 });
                 let remote = imported.as_ref().ok().map(|info| Remote {
                     url: point.to_uri(),
@@ -179,7 +179,7 @@ enum Vouching {
     /// Nothing has to.
     Needless,
     /// A signature that is there.
-    Signature(Box<Hashing>),
+    Signature(Box<Witness>),
     /// One that the server gives when the image was fetched.
     Deferred,
 }
@@ -197,7 +197,7 @@ impl Vouching {
         }
         if let Some(file) = file {
             let hashing = signed::read_signature(file.as_ref())?;
-            return Ok(Self::Signature(Box::new(hashing)));
+            return Ok(Self::Signature(Box::new(Witness::new(hashing))));
         }
         let url = &place.signature;
         output::note(&format!("downloading signature from {url}"));
@@ -209,7 +209,7 @@ impl Vouching {
             Deferrable::Now(bytes) => {
                 let hashing = Signatures::parse(&bytes).and_then(Signatures::hashing);
                 let hashing = hashing.doing_with(|| format!("cannot use the signature {url}"))?;
-                Ok(Self::Signature(Box::new(hashing)))
+                Ok(Self::Signature(Box::new(Witness::new(hashing))))
             }
         }
     }
@@ -224,8 +224,8 @@ struct Reading<'d> {
 impl Read for Reading<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let read = self.watched.read(buffer)?;
-        if let Vouching::Signature(hashing) = &mut self.signature {
-            hashing.update(buffer.get(..read).unwrap_or_default());
+        if let Vouching::Signature(witness) = &mut self.signature {
+            witness.see(buffer.get(..read).unwrap_or_default());
         }
         Ok(read)
     }
@@ -234,17 +234,21 @@ impl Read for Reading<'_> {
 impl Reading<'_> {
     /// Says whether the archive may be used as the image of this name.
     fn vouch(
-        mut self,
+        read: Accepting<'_, Self>,
         context: &Context,
         downloader: &fetch::Downloader<'_>,
         place: &Place,
-        manifest: &ImageManifest,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         // What stands behind the archive was signed too.
-        std::io::copy(&mut self, &mut std::io::sink())?;
-        let hashing = match self.signature {
+        let Accepting {
+            mut source,
+            manifest,
+            hash,
+        } = read;
+        std::io::copy(&mut source, &mut std::io::sink())?;
+        let hashing = match source.signature {
             Vouching::Needless => return Ok(()),
-            Vouching::Signature(hashing) => *hashing,
+            Vouching::Signature(witness) => witness.hashing,
             Vouching::Deferred => {
                 let url = &place.signature;
                 let Deferrable::Now(bytes) = downloader.deferrable(url, signed::LIMIT as usize)?
@@ -252,9 +256,12 @@ impl Reading<'_> {
                     return Err(format!("the signature {url} is still not there").into());
                 };
                 let mut hashing = Signatures::parse(&bytes)?.hashing()?;
-                let mut kept = self.watched.again()?;
+                if hash.is_some() {
+                    hashing.leave_sha512();
+                }
+                let mut kept = source.watched.again()?;
                 let mut buffer = vec![0; 256 << 10];
-                loop {
+                while hashing.wants_bytes() {
                     match kept.read(&mut buffer)? {
                         0 => break,
                         read => hashing.update(&buffer[..read]),
@@ -267,7 +274,7 @@ impl Reading<'_> {
         if context.trust_keys_from_https && keystore.keys_for(&manifest.name)?.is_empty() {
             keys::trust_discovered(context, &keystore, &manifest.name)?;
         }
-        let signer = hashing.verify(&keystore.keys_for(&manifest.name)?)?;
+        let signer = hashing.verify(&keystore.keys_for(&manifest.name)?, hash)?;
         signed::tell(&signer);
         Ok(())
     }

@@ -8,7 +8,7 @@ use appc::Hash;
 use oci::{Digest, Manifest};
 
 use super::{kind, manifest_bytes};
-use crate::digest::Sha256;
+use crate::digest::sha256_bytes;
 use crate::lock::Lock;
 use crate::{Error, ImageKind, Result, Store};
 
@@ -50,7 +50,7 @@ impl Store {
             let Ok(bytes) = manifest_bytes(self.layout(), &id) else {
                 continue;
             };
-            needed.insert(Sha256::of(&bytes));
+            needed.insert(sha256_bytes(&bytes));
             let manifest = Manifest::parse(&bytes);
             needed.extend(
                 manifest

@@ -8,7 +8,9 @@ use appc::Hash;
 use oci::{Descriptor, Digest, Manifest, media};
 use serde_json::json;
 
-use crate::digest::{Sha256, sha256_of};
+use sha::{Running, Sha256};
+
+use crate::digest::{sha256_bytes, sha256_of};
 use crate::extract::Policy;
 use crate::tar::write::{append_file, append_stream, append_tree};
 use crate::temporary::{NewDirectory, NewFile};
@@ -94,7 +96,7 @@ impl Store {
             }
             ImageKind::Aci => self.convert(&id, &mut archive)?,
         };
-        let digest = Sha256::of(&manifest);
+        let digest = sha256_bytes(&manifest);
         archive.bytes(&digest, &manifest)?;
         let index = json!({"schemaVersion": 2, "mediaType": media::INDEX, "manifests": [{
             "mediaType": media::MANIFEST, "digest": digest.as_str(), "size": manifest.len(),
@@ -121,7 +123,7 @@ impl Store {
         let size = rewind(file).and_then(|_| file.metadata().map_err(failed))?;
         append_stream(&mut archive.tar, &blob_name(&digest), size.len(), file).map_err(failed)?;
         let config = oci::from_appc(&self.manifest(id)?, &digest);
-        let config_digest = Sha256::of(&config);
+        let config_digest = sha256_bytes(&config);
         archive.bytes(&config_digest, &config)?;
         let describe = |kind: &str, digest: Digest, size: u64| Descriptor {
             media_type: kind.to_owned(),
@@ -157,7 +159,7 @@ impl<W: Write> Archive<W> {
             hash: Sha256::new(),
         };
         append_stream(&mut self.tar, &blob_name(digest), size, &mut checked).map_err(failed)?;
-        let found = checked.hash.finish();
+        let found = Digest::from_sha256(&checked.hash.finish());
         match found == *digest {
             true => Ok(()),
             false => Err(Error::ChangedBlob {

@@ -10,8 +10,9 @@ use oci::Digest;
 
 use super::LayerId;
 use super::entries::{self, Which};
+use sha::{Running, Sha256};
+
 use crate::compress::{Compression, SNIFF};
-use crate::digest::{Sha256, sha256};
 use crate::extract::Extractor;
 use crate::import::{Counted, Refusal, read_fault, read_head, recognize, welcome};
 use crate::layout::Layout;
@@ -264,15 +265,14 @@ pub(super) fn through<T: Send>(
     };
     let fault = move |e: io::Error| read_fault(format, e);
     let mut plain = format.decoder(counted).map_err(fault)?;
-    let passed = pass(
-        &ring::digest::SHA256,
+    let passed = pass::<Sha256, _>(
         &mut plain,
         None,
         &mut |size| welcome(size, count.load(Ordering::Relaxed), limits),
         &fault,
         consume,
     )?;
-    Ok((sha256(&passed.digest), passed.value))
+    Ok((Digest::from_sha256(&passed.hash.finish()), passed.value))
 }
 
 /// Paths in one file: each with a NUL behind it.
@@ -382,6 +382,7 @@ impl Incoming<'_> {
             });
         }
         let found = std::mem::replace(&mut self.hash, Sha256::new()).finish();
+        let found = Digest::from_sha256(&found);
         match found == *expected {
             true => Ok(()),
             false => Err(Error::ChangedBlob {

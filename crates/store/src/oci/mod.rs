@@ -31,7 +31,7 @@ use std::io::{ErrorKind, Read};
 use appc::{AcIdentifier, Hash, ImageManifest};
 use oci::{Config, Digest, Manifest, Origin};
 
-use crate::digest::Sha256;
+use crate::digest::{key, sha256_bytes};
 use crate::layout::Layout;
 use crate::shared;
 use crate::{Error, ImageKind, Result, Store};
@@ -115,7 +115,7 @@ pub(crate) fn small_blob(layout: &Layout, digest: &Digest, limit: usize) -> Resu
         }
         other => other.map_err(Error::io("read", &path))?,
     };
-    let found = Sha256::of(&bytes);
+    let found = sha256_bytes(&bytes);
     match found == *digest {
         true => Ok(bytes),
         false => Err(Error::ChangedBlob {
@@ -137,7 +137,7 @@ impl Store {
             return Ok(None);
         }
         let bytes = small_blob(self.layout(), digest, oci::MAX_MANIFEST)?;
-        let id = crate::digest::Sha512::key(&bytes);
+        let id = key(&bytes);
         Ok(self.contains(&id).then_some(id))
     }
 
@@ -178,7 +178,7 @@ fn manifest_bytes(layout: &Layout, id: &Hash) -> Result<Vec<u8>> {
                 .read_to_end(&mut bytes)
         })
         .map_err(Error::io("read", &path))?;
-    let found = crate::digest::Sha512::key(&bytes);
+    let found = key(&bytes);
     match found == *id {
         true => Ok(bytes),
         false => Err(Error::Changed {
@@ -190,13 +190,13 @@ fn manifest_bytes(layout: &Layout, id: &Hash) -> Result<Vec<u8>> {
 
 /// The registry digest of an image's manifest.
 pub(crate) fn digest(layout: &Layout, id: &Hash) -> Result<Digest> {
-    Ok(Sha256::of(&manifest_bytes(layout, id)?))
+    Ok(sha256_bytes(&manifest_bytes(layout, id)?))
 }
 
 /// The App Container manifest of an image whose own was lost, and with it where it came from.
 pub(crate) fn made_up_manifest(layout: &Layout, id: &Hash) -> Result<ImageManifest> {
     let bytes = manifest_bytes(layout, id)?;
-    let digest = Sha256::of(&bytes);
+    let digest = sha256_bytes(&bytes);
     let manifest = Manifest::parse(&bytes)?;
     let config = small_blob(layout, &manifest.config.digest, oci::MAX_CONFIG)?;
     let origin = Origin {

@@ -9,7 +9,7 @@ use oci::{Config, Digest, Manifest};
 
 use super::layer::{self, BlobSource};
 use super::{LayerId, small_blob};
-use crate::digest::{Sha256, Sha512};
+use crate::digest::{key, sha256_bytes};
 use crate::extract::Policy;
 use crate::index::{self, Row};
 use crate::lock::Lock;
@@ -65,7 +65,7 @@ impl Puller<'_> {
     }
 
     fn blob(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
-        let found = Sha256::of(bytes);
+        let found = sha256_bytes(bytes);
         if found != *digest {
             return Err(Error::ChangedBlob {
                 digest: digest.clone(),
@@ -142,8 +142,8 @@ impl Puller<'_> {
                 limit: appc::MAX_MANIFEST as u64,
             });
         }
-        let id = Sha512::key(manifest);
-        self.blob(&Sha256::of(manifest), manifest)?;
+        let id = key(manifest);
+        self.blob(&sha256_bytes(manifest), manifest)?;
         let (there, now) = (self.store.contains(&id), SystemTime::now());
         let row = Row {
             id: id.clone(),

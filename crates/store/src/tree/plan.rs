@@ -2,7 +2,7 @@
 
 use appc::{Dependency, Hash, ImageManifest};
 
-use crate::digest::Sha512;
+use crate::digest::key;
 use crate::layers::{Keep, Layer};
 use crate::{Error, Result, Store};
 
@@ -66,7 +66,7 @@ impl Store {
 /// first and the lowest last, joined by commas.
 pub(crate) fn tree_id<'a>(layers: impl DoubleEndedIterator<Item = &'a Hash>) -> String {
     let ids: Vec<&str> = layers.rev().map(Hash::as_str).collect();
-    format!("deps-{}", Sha512::key(ids.join(",").as_bytes()))
+    format!("deps-{}", key(ids.join(",").as_bytes()))
 }
 
 struct Plan<'a> {

@@ -11,7 +11,9 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 
 use super::checksum::{Measured, measure};
-use crate::digest::{is_image, sha512};
+use sha::Sha512;
+
+use crate::digest::is_image;
 use crate::extract::{Digests, Extractor};
 use crate::layers::{Layer, moved_files, write_layer};
 use crate::pipeline::pass;
@@ -85,8 +87,7 @@ impl Store {
             let moved = self.moved(layer, &limits)?;
             let path = self.layout().blob(&layer.id);
             let mut file = crate::shared::open(&path).map_err(Error::io("open", &path))?;
-            let passed = pass(
-                &ring::digest::SHA512,
+            let passed = pass::<Sha512, _>(
                 &mut file,
                 None,
                 &mut |_| Ok(()),
@@ -96,7 +97,7 @@ impl Store {
                     write_layer(&mut archive, &layer.keep, &moved, &mut extractor)
                 },
             )?;
-            let digest = sha512(&passed.digest);
+            let digest = passed.hash.finish();
             if !is_image(&digest, &layer.id) {
                 return Err(Error::Changed {
                     id: layer.id.clone(),
