@@ -63,6 +63,8 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ("bench", "/usr/bin/skopeo", "skopeo"),
     ("bench", "/usr/bin/docker-registry", "docker-registry"),
     ("bench", "/usr/bin/igzip", "isal"),
+    ("bench", "/usr/bin/containerd", "containerd"),
+    ("bench", "/usr/bin/gpg", "gnupg"),
     ("bench", "/usr/bin/crun", "crun"),
     ("bench", "/usr/sbin/runc", "runc"),
     ("bench", "/usr/bin/bwrap", "bubblewrap"),

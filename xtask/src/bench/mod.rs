@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: rkt beside its peers and beside the floor, in the same run.
 
 mod bulk;
+mod containerd;
 mod fetch;
 mod idle;
 mod life;
@@ -11,6 +12,7 @@ mod podman_net;
 mod registry;
 mod report;
 mod seccomp;
+mod signature;
 mod start;
 mod through;
 
@@ -36,6 +38,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("idle", idle::run),
     ("fetch", fetch::run),
     ("registry", registry::run),
+    ("signature", signature::run),
     ("net", net::run),
     ("log", life::log),
     ("apps", life::apps),

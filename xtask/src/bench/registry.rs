@@ -10,6 +10,7 @@ use e2e::{Registry, Rkt, TempDir};
 use serde_json::json;
 
 use super::Programs;
+use super::containerd::Containerd;
 use super::measure::{Random, median, time_warm};
 use super::report::Table;
 use crate::Result;
@@ -26,7 +27,7 @@ pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
     let layout = publish(&dir, &registry);
     let blobs = layers_of(&layout, "one");
     let image = registry.image("bench:one");
-    let mut times: [Vec<f64>; 5] = Default::default();
+    let mut times: [Vec<f64>; 6] = Default::default();
     let (mut again, mut shared, mut peak) = (Vec::new(), Vec::new(), 0);
     for _ in 0..ROUNDS {
         // What a round has written goes with it, so that the next one has its memory.
@@ -40,6 +41,9 @@ pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
         let plain = Rkt::of(programs.rkt.clone());
         times[3].push(time_warm(&mut unprivileged(&plain, &image)?)?);
         times[4].push(time_warm(&mut podman(&dir, &image))?);
+        let containerd = Containerd::start(&dir)?;
+        let name = image.trim_start_matches("docker://");
+        times[5].push(time_warm(&mut containerd.pull(name))?);
         let watched = Rkt::of(programs.rkt.clone());
         peak = peak.max(peak_memory(fetch(&watched, &image))?);
     }
@@ -49,6 +53,7 @@ pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
         "skopeo copy to oci:",
         "rkt fetch, unprivileged",
         "podman pull",
+        "ctr images pull",
     ];
     let medians = times.map(median);
     for (name, median) in names.iter().zip(medians) {
@@ -60,11 +65,17 @@ pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
         "{:<46} {shared:>8.1} ms",
         "rkt fetch, four layers of five there"
     );
-    let [floor, fetch, skopeo, plain, podman] = medians;
+    let [floor, fetch, skopeo, plain, podman, containerd] = medians;
     table.at_most("fetch from a registry / floor", fetch / floor, 1.3, "x");
     table.at_most(
         "fetch from a registry / podman pull",
         fetch / podman,
+        0.25,
+        "x",
+    );
+    table.at_most(
+        "fetch from a registry / ctr images pull",
+        fetch / containerd,
         0.25,
         "x",
     );
@@ -160,6 +171,11 @@ fn fetch(rkt: &Rkt, image: &str) -> Command {
 
 /// The same as nobody, who cannot render.
 fn unprivileged(rkt: &Rkt, image: &str) -> Result<Command> {
+    as_nobody(rkt, &fetch(rkt, image))
+}
+
+/// A command of rkt as nobody's.
+pub(crate) fn as_nobody(rkt: &Rkt, command: &Command) -> Result<Command> {
     let data = rkt.data();
     let nobody = 65534;
     // A store that members of a group share: one of the user's own would be rendered, too.
@@ -168,7 +184,7 @@ fn unprivileged(rkt: &Rkt, image: &str) -> Result<Command> {
     });
     given.map_err(|e| format!("cannot give {} away: {e}", data.display()))?;
     let id = nobody.to_string();
-    Ok(e2e::as_user(&id, &id, &fetch(rkt, image)))
+    Ok(e2e::as_user(&id, &id, command))
 }
 
 fn skopeo(dir: &TempDir, image: &str) -> Command {
