@@ -28,6 +28,7 @@ pub struct Machine {
     share: TempDir,
     /// Its Trusted Platform Module, if it has one.
     tpm: Option<Emulator>,
+    apparmor: bool,
 }
 
 impl Machine {
@@ -39,6 +40,7 @@ impl Machine {
             guest,
             share: TempDir::new(),
             tpm: None,
+            apparmor: false,
         };
         for program in ["rkt", "probe"] {
             machine.give(&fixtures::program(program), program);
@@ -63,6 +65,12 @@ impl Machine {
     /// Gives it a TPM 2.0 (`swtpm`).
     pub fn with_tpm(mut self) -> Self {
         self.tpm = Some(Emulator::of_machine());
+        self
+    }
+
+    /// Lets its kernel confine programs by AppArmor profiles.
+    pub fn with_apparmor(mut self) -> Self {
+        self.apparmor = true;
         self
     }
 
@@ -115,7 +123,12 @@ impl Machine {
             Some(_) => " acpi=off tpm_tis.force=1 tpm_tis.interrupts=0",
             None => "",
         };
-        format!("{PARAMETERS}{more}")
+        // The kernel takes what stands last.
+        let confined = match self.apparmor {
+            true => " apparmor=1 security=apparmor",
+            false => "",
+        };
+        format!("{PARAMETERS}{more}{confined}")
     }
 
     fn tpm_device(&self) -> Vec<String> {

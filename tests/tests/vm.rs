@@ -173,3 +173,37 @@ fn networks_that_need_debians_kernel() {
     report.expect("sctp", &["sctp: pong", "bind: Address already in use"]);
     report.expect("left", &["pods 0", "links 0", "rules 0", "leases 0"]);
 }
+
+/// An app is confined by its AppArmor profile, whoever it runs as, and so is what enters it.
+#[test]
+fn apps_are_confined_by_their_apparmor_profiles() {
+    let script = format!("{PRELUDE}{}", include_str!("vm_apparmor.sh"));
+    let report = Machine::new().with_apparmor().run(&script);
+    report.expect("module", &["Y"]);
+    let confined = ["refused", "allowed", "rkt-test (enforce)"];
+    report.expect("confined", &confined);
+    report.expect(
+        "confined",
+        &[
+            "status 0",
+            r#"{"name":"os/linux/apparmor-profile","outcome":"applied"}"#,
+        ],
+    );
+    report.expect("free", &["written", "allowed", "unconfined"]);
+    report.expect("ids", &confined);
+    report.expect("entered", &confined);
+    report.expect("privileged", &["unconfined"]);
+    // As an ordinary user neither place can be written.
+    report.expect("privileges", &["rkt-test (enforce)"]);
+    let unknown = [
+        "\"no-such-profile\"",
+        "no such profile is loaded",
+        "status 203",
+    ];
+    report.expect("unknown", &unknown);
+    assert!(!report.under("unknown").contains("ran\n"), "{report:?}");
+    for heading in ["confined", "ids", "entered"] {
+        let said = report.under(heading);
+        assert!(!said.contains("written"), "{heading}: {said}");
+    }
+}

@@ -11,6 +11,7 @@ mod error;
 pub mod exec;
 pub mod filemap;
 pub mod ids;
+pub mod label;
 pub mod linger;
 pub mod memory;
 pub mod mounts;

@@ -51,6 +51,7 @@ struct Wishes {
     ambient: bool,
     no_new_privileges: bool,
     oom_score_adj: Option<i32>,
+    apparmor: Option<String>,
     filter: Filter,
 }
 
@@ -62,6 +63,7 @@ pub(crate) fn of_app(name: &str, app: &App, pod: &PodIsolation) -> Result<Isolat
         ambient: false,
         no_new_privileges: false,
         oom_score_adj: None,
+        apparmor: None,
         filter: Filter::Default,
     };
     let mut outcomes = Outcomes::default();
@@ -84,6 +86,7 @@ pub(crate) fn of_app(name: &str, app: &App, pod: &PodIsolation) -> Result<Isolat
         seccomp,
         no_new_privileges: wishes.no_new_privileges || pod.no_new_privileges,
         oom_score_adj: wishes.oom_score_adj.or(pod.oom_score_adj),
+        apparmor: wishes.apparmor,
     };
     Ok(Isolation {
         limits: wishes.limits,
@@ -145,7 +148,8 @@ impl Wishes {
             IsolatorValue::NetworkBandwidth(_) | IsolatorValue::Sysctl(_) => {
                 Fate::unsupported(NOT_ALONE)
             }
-            _ => labels::fate(value).unwrap_or_else(|| Fate::unsupported(UNKNOWN)),
+            _ => labels::take(value, &mut self.apparmor)
+                .unwrap_or_else(|| Fate::unsupported(UNKNOWN)),
         })
     }
 

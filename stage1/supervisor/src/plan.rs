@@ -182,6 +182,8 @@ pub struct Security {
     pub no_new_privileges: bool,
     /// `oom_score_adj` of its processes.
     pub oom_score_adj: Option<i32>,
+    /// The AppArmor profile that confines it.
+    pub apparmor: Option<String>,
 }
 
 /// A mount of a volume in an app.

@@ -1,5 +1,4 @@
-//! Isolators of Linux security modules. The native stage1 puts no label on an app, and says which of
-//! the host's modules would have taken it.
+//! Isolators of Linux security modules: AppArmor's are applied to apps, SELinux's are not.
 
 use std::path::Path;
 
@@ -7,15 +6,28 @@ use appc::IsolatorValue;
 
 use super::outcome::Fate;
 
-/// What becomes of an isolator of a security module; `None` if it is none.
+/// The profile of an app, by its isolator (`os/linux/apparmor-profile`).
+pub(super) fn take(value: &IsolatorValue, profile: &mut Option<String>) -> Option<Fate> {
+    match value {
+        IsolatorValue::AppArmorProfile(wish) if sandbox::label::has_apparmor() => {
+            *profile = Some(wish.profile.clone());
+            Some(Fate::Applied)
+        }
+        _ => fate(value),
+    }
+}
+
+/// What becomes of a security module's isolator where it cannot be applied; `None` if it is none.
 pub(super) fn fate(value: &IsolatorValue) -> Option<Fate> {
-    let (module, sign) = match value {
-        IsolatorValue::SelinuxContext(_) => ("SELinux", "/sys/fs/selinux/enforce"),
-        IsolatorValue::AppArmorProfile(_) => ("AppArmor", "/sys/kernel/security/apparmor"),
+    Some(Fate::unsupported(match value {
+        IsolatorValue::AppArmorProfile(_) if sandbox::label::has_apparmor() => {
+            "a profile is an app's to have, not the pod's"
+        }
+        IsolatorValue::AppArmorProfile(_) => "AppArmor is not active on this host",
+        IsolatorValue::SelinuxContext(_) if Path::new("/sys/fs/selinux/enforce").exists() => {
+            "the native stage1 does not set SELinux labels"
+        }
+        IsolatorValue::SelinuxContext(_) => "SELinux is not active on this host",
         _ => return None,
-    };
-    Some(Fate::unsupported(match Path::new(sign).exists() {
-        true => format!("the native stage1 does not set {module} labels"),
-        false => format!("{module} is not active on this host"),
     }))
 }

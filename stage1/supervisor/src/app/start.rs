@@ -330,6 +330,10 @@ pub fn launch(
         .context("pass", "sockets")
         .map_err(|e| e.to_string())?;
     signals::reset();
+    if let Some(profile) = &security.apparmor {
+        sandbox::label::confine_at_exec(profile)
+            .map_err(|e| format!("cannot confine it by the AppArmor profile {profile:?}: {e}"))?;
+    }
     become_user(identity, security).map_err(|e| e.to_string())?;
     let Err(errno) = exec(&file, &args, &env);
     Err(diagnose::explain(&program, errno))
