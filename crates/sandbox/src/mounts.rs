@@ -115,19 +115,27 @@ pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<(), Errno> {
     move_mount(mount, c"", target, c"", flags)
 }
 
+/// Attaches a detached mount over what has this name below a directory. Whoever calls knows that no
+/// component of the name is anybody else's.
+///
+/// # Errors
+/// As move_mount(2).
+pub fn attach_in(mount: impl AsFd, dir: impl AsFd, name: &Path) -> Result<(), Errno> {
+    move_mount(
+        mount,
+        c"",
+        dir,
+        name,
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )
+}
+
 /// Attaches a detached mount at a path of the caller's own namespace, trusted by the caller.
 ///
 /// # Errors
 /// As move_mount(2).
 pub fn attach_at(mount: impl AsFd, path: &Path) -> Result<(), Error> {
-    move_mount(
-        mount,
-        c"",
-        CWD,
-        path,
-        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
-    )
-    .context("mount over", path.display())
+    attach_in(mount, CWD, path).context("mount over", path.display())
 }
 
 /// Adds restrictions to a mount, or to a whole tree of mounts.

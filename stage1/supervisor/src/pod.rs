@@ -1,6 +1,6 @@
 //! The pod's own set-up, in the process that becomes its PID 1: host name, volumes, root.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -104,13 +104,10 @@ fn set_parameters(parameters: &[(String, String)]) -> Result<(), Error> {
 /// What root of a user namespace cannot make anew once the host's tree is gone: device nodes, and
 /// `/proc` and `/sys`, which the kernel mounts there only where it can be seen in full already.
 fn kernel_view(root: &Root) -> Result<(), Error> {
-    memory_for(
-        root,
-        "dev",
-        &[("mode", "0755"), ("size", "64k")],
-        Attr::NOSUID | Attr::NOEXEC,
-    )?;
-    crate::app::gather_devices(root)?;
+    let options = [("mode", "0755"), ("size", "64k")];
+    let dev = mounts::new("tmpfs", &options, Attr::NOSUID | Attr::NOEXEC)?;
+    attach_directory(root, "dev", &dev)?;
+    crate::app::gather_devices(dev.as_fd())?;
     let attr = Attr::NOSUID | Attr::NODEV | Attr::NOEXEC;
     attach_directory(root, "/proc", mounts::new("proc", &[], attr)?)?;
     let sysfs = match mounts::new("sysfs", &[], attr) {
@@ -126,14 +123,10 @@ fn kernel_view(root: &Root) -> Result<(), Error> {
 /// Mounts a file system in memory below the root.
 fn memory(root: &Root, path: &str, options: &[(&str, &str)]) -> Result<(), Error> {
     let attr = Attr::NOSUID | Attr::NODEV | Attr::NOEXEC;
-    memory_for(root, path, options, attr)
-}
-
-fn memory_for(root: &Root, path: &str, options: &[(&str, &str)], attr: Attr) -> Result<(), Error> {
     attach_directory(root, path, mounts::new("tmpfs", options, attr)?)
 }
 
-fn attach_directory(root: &Root, path: &str, mount: OwnedFd) -> Result<(), Error> {
+fn attach_directory(root: &Root, path: &str, mount: impl AsFd) -> Result<(), Error> {
     let target = root
         .mount_target(Path::new(path), Kind::Directory)
         .context("make", path)?;

@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, makedev, mkdirat, mknodat, symlinkat};
+use rustix::fs::{FileType, Mode, OFlags, makedev, mkdirat, mknodat, symlinkat};
 use rustix::io::Errno;
 use sandbox::mounts::{self, Attr};
 use sandbox::root::{Kind, Root};
@@ -46,7 +46,10 @@ pub(super) fn mount(root: &Root, stage1: &Root, user_namespace: bool) -> Result<
         .context("make", "/dev")?;
     mounts::attach(&dev, target).context("mount", "/dev")?;
     if user_namespace {
-        bind_nodes(root, stage1)?;
+        let gathered = stage1
+            .open_file(Path::new("dev"), OFlags::PATH)
+            .context("open", "the pod's /dev")?;
+        bind_nodes(&gathered, dev.as_fd(), |errno| errno == Errno::NOENT)?;
     }
     let options = [
         ("newinstance", ""),
@@ -69,43 +72,35 @@ pub(super) fn mount(root: &Root, stage1: &Root, user_namespace: bool) -> Result<
 
 fn attach_in(mount: impl AsFd, root: &Root, path: &str) -> Result<(), Error> {
     let target = root
-        .open_file(Path::new(path), rustix::fs::OFlags::PATH)
+        .open_file(Path::new(path), OFlags::PATH)
         .context("open", path)?;
     mounts::attach(mount, target).context("mount", path)
 }
 
-/// Leaves the host's nodes in the stage1 root file system: in a user namespace none can be made, and
-/// the host's `/dev` is out of reach once the root is changed.
-pub(crate) fn gather(stage1: &Root) -> Result<(), Error> {
-    let directory = Path::new("/dev");
-    let host = Root::open(directory)?;
-    for name in names() {
-        // A host without one, /dev/net/tun for instance, has none to give.
-        let Ok(node) = mounts::copy(&host, Path::new(name), false) else {
-            continue;
-        };
-        let place = directory.join(name);
-        mounts::restrict(&node, Attr::NOSUID | Attr::NOEXEC, false)
-            .context("restrict", place.display())?;
-        let target = stage1
-            .mount_target(&place, Kind::File)
-            .context("make", place.display())?;
-        mounts::attach(node, target).context("mount", place.display())?;
-    }
-    Ok(())
+/// Binds the host's nodes into `dev`, the stage1 root's: in a user namespace none can be made, and the
+/// host's `/dev` is out of reach once the root is changed.
+pub(crate) fn gather(dev: BorrowedFd<'_>) -> Result<(), Error> {
+    mkdirat(dev, "net", Mode::from_raw_mode(0o755)).context("make /dev directory", "net")?;
+    // A host without one, /dev/net/tun for instance, has none to give.
+    bind_nodes(&Root::open(Path::new("/dev"))?, dev, |_| true)?;
+    mounts::restrict(dev, Attr::NOSUID | Attr::NOEXEC, true).context("restrict", "/dev")
 }
 
-fn bind_nodes(root: &Root, stage1: &Root) -> Result<(), Error> {
+/// Binds nodes from one directory into `dev`: a file system of ours, mounted, that nobody else has put
+/// anything into, so that its names are where they seem to be. One that cannot be had is left out if
+/// `dispensable` says so.
+fn bind_nodes(
+    from: &impl AsFd,
+    dev: BorrowedFd<'_>,
+    dispensable: impl Fn(Errno) -> bool,
+) -> Result<(), Error> {
     for name in names() {
-        let node = match mounts::copy(stage1, &Path::new("dev").join(name), false) {
-            Err(Errno::NOENT) => continue,
+        let node = match mounts::copy(from, Path::new(name), false) {
+            Err(errno) if dispensable(errno) => continue,
             node => node.context("open device", name)?,
         };
-        let place = Path::new("/dev").join(name);
-        let target = root
-            .mount_target(&place, Kind::File)
-            .context("make", place.display())?;
-        mounts::attach(node, target).context("mount", place.display())?;
+        mknodat(dev, name, FileType::RegularFile, Mode::empty(), 0).context("make device", name)?;
+        mounts::attach_in(node, dev, Path::new(name)).context("mount device", name)?;
     }
     Ok(())
 }
