@@ -143,6 +143,40 @@ fn signatures_may_be_binary_and_elsewhere() {
     rkt.strict(&["fetch", &image]).expect(0);
 }
 
+/// Where an image is not compressed its ID and a SHA-512 signature are one hash, computed once; of
+/// other archives and hashes each has its own. A file that was changed is refused in all of them.
+#[test]
+fn a_hash_that_serves_twice_vouches_for_every_byte() {
+    let (rkt, gpg) = (Rkt::new(), Gpg::with_key("rsa2048", USER));
+    trust(&rkt, &gpg);
+    for (number, compression) in [Compression::None, Compression::Gzip]
+        .into_iter()
+        .enumerate()
+    {
+        for hash in ["SHA256", "SHA512"] {
+            let name = format!("example.com/probe/{}-{number}", hash.to_lowercase());
+            let path = rkt.path(&format!("{hash}-{number}.aci"));
+            small(&name).write(&path, compression).unwrap();
+            let image = path.to_str().unwrap();
+            gpg.sign_beside(image, &[&format!("--digest-algo={hash}")]);
+            // A tar archive may have anything behind its end, and this is signed, too.
+            let signed = fs::read(&path).unwrap();
+            let mut longer = fs::OpenOptions::new().append(true).open(&path).unwrap();
+            longer.write_all(&[0; 512]).unwrap();
+            // A decompressor may refuse it first.
+            let words: &[&str] = match compression {
+                Compression::None => &["not a signature of this file"],
+                _ => &[],
+            };
+            rkt.strict(&["fetch", image]).refused(words);
+            fs::write(&path, &signed).unwrap();
+            let output = rkt.strict(&["fetch", image]).expect(0);
+            assert!(output.stderr.contains(USER), "{}", output.stderr);
+        }
+    }
+    assert_eq!(rkt.ok(&["image", "list", "--no-legend"]).lines().count(), 4);
+}
+
 #[test]
 fn what_was_not_signed_is_refused() {
     let (rkt, gpg) = (Rkt::new(), Gpg::with_key("ed25519", USER));
