@@ -134,7 +134,7 @@ impl ImageFile {
                 let beside = || PathBuf::from(format!("{shown}.asc"));
                 let path = given.map_or_else(beside, PathBuf::from);
                 let keystore = Keystore::new(&context.dirs.system, &context.dirs.local);
-                Some((Witness::new(read_signature(&path)?), keystore))
+                Some((read_signature(&path)?, keystore))
             }
         };
         Ok(Self { file, signature })
@@ -170,11 +170,12 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
-    pub(crate) fn new(hashing: Hashing) -> Self {
-        Self {
-            hashing,
+    /// Takes a signature's file.
+    pub(crate) fn parse(signature: &[u8]) -> trust::Result<Self> {
+        Ok(Self {
+            hashing: Signatures::parse(signature)?.hashing()?,
             begun: false,
-        }
+        })
     }
 
     /// Sees the next bytes. An archive that is not compressed is hashed by the store, as
@@ -212,7 +213,7 @@ impl Read for ImageFile {
     }
 }
 
-pub(crate) fn read_signature(path: &Path) -> Result<Hashing, Failure> {
+pub(crate) fn read_signature(path: &Path) -> Result<Witness, Failure> {
     let problem = || {
         format!(
             "cannot use the signature \"{}\" (--signature names another file; --insecure-options=image does without)",
@@ -223,7 +224,5 @@ pub(crate) fn read_signature(path: &Path) -> Result<Hashing, Failure> {
     File::open(path)
         .and_then(|file| file.take(LIMIT).read_to_end(&mut bytes))
         .doing_with(problem)?;
-    Signatures::parse(&bytes)
-        .and_then(Signatures::hashing)
-        .doing_with(problem)
+    Witness::parse(&bytes).doing_with(problem)
 }

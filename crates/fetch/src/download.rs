@@ -313,8 +313,7 @@ struct Partial {
 impl Partial {
     fn open(scratch: &Path, url: &str) -> Result<Self> {
         fs::create_dir_all(scratch).map_err(Error::io("create directory", scratch))?;
-        let digest = ring::digest::digest(&ring::digest::SHA512, url.as_bytes());
-        let digits: String = digest.as_ref()[..32]
+        let digits: String = sha::Sha512::of(url.as_bytes())[..32]
             .iter()
             .map(|b| format!("{b:02x}"))
             .collect();

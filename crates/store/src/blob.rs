@@ -3,7 +3,6 @@
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 
 use appc::{Hash, ImageManifest};
-
 use sha::{Running, Sha512};
 
 use crate::digest::is_image;

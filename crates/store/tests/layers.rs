@@ -111,10 +111,8 @@ fn the_name_of_a_tree_is_the_digest_of_its_images() {
     let base = add(&store, "base", "", &["a"]);
     let top = add(&store, "top", &on(&["base"]), &["b"]);
     let digest = |text: &str| {
-        format!(
-            "deps-{}",
-            Hash::from_sha512(&sha::Sha512::of(text.as_bytes()))
-        )
+        let id = Hash::from_sha512(&sha::Sha512::of(text.as_bytes()));
+        format!("deps-{id}")
     };
     assert_eq!(store.tree_id(&base).unwrap(), digest(&base));
     assert_eq!(

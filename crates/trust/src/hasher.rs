@@ -8,6 +8,8 @@ use sha::{Running, Sha512};
 pub(crate) enum Hasher {
     /// SHA-512 that nothing was put before: the hash that image IDs are made with.
     Sha512(Sha512),
+    /// The same, computed by somebody else.
+    Elsewhere,
     /// As rPGP computes it.
     Other(Box<dyn DynDigest + Send>),
 }
@@ -17,14 +19,17 @@ impl Hasher {
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         match self {
             Hasher::Sha512(hash) => hash.update(bytes),
+            Hasher::Elsewhere => {}
             Hasher::Other(hash) => hash.update(bytes),
         }
     }
 
-    /// In the form that rPGP adds a signature's own data to.
-    pub(crate) fn into_dyn(self) -> Box<dyn DynDigest + Send> {
+    /// In the form that rPGP adds a signature's own data to. `elsewhere` is what somebody else has
+    /// computed: without it there is a hash of nothing, which vouches for no file.
+    pub(crate) fn finished(self, elsewhere: Option<&Sha512>) -> Box<dyn DynDigest + Send> {
         match self {
             Hasher::Sha512(hash) => Box::new(Adapter(hash)),
+            Hasher::Elsewhere => Box::new(Adapter(elsewhere.cloned().unwrap_or_else(Sha512::new))),
             Hasher::Other(hash) => hash,
         }
     }

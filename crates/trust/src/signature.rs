@@ -3,10 +3,10 @@
 use std::io::Cursor;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use digest::DynDigest;
 use pgp::composed::{Deserializable, DetachedSignature};
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType, SignatureVersionSpecific};
-
 use sha::{Running, Sha512};
 
 use crate::hasher::Hasher;
@@ -70,10 +70,7 @@ impl Signatures {
         }
         match refused {
             Some(refused) if under_way.is_empty() => Err(refused),
-            _ => Ok(Hashing {
-                under_way,
-                sha512_elsewhere: false,
-            }),
+            _ => Ok(Hashing { under_way }),
         }
     }
 }
@@ -81,8 +78,6 @@ impl Signatures {
 /// Signatures and what was seen so far of the bytes they are about.
 pub struct Hashing {
     under_way: Vec<(Signature, Hasher)>,
-    /// Somebody else computes the SHA-512 of the bytes.
-    sha512_elsewhere: bool,
 }
 
 impl std::fmt::Debug for Hashing {
@@ -96,22 +91,23 @@ impl Hashing {
     /// [`Hashing::verify`]: an image's ID is the same hash as most signatures' where the image is
     /// not compressed. To be said before the first byte.
     pub fn leave_sha512(&mut self) {
-        self.sha512_elsewhere = true;
+        for (_, hasher) in &mut self.under_way {
+            if matches!(hasher, Hasher::Sha512(_)) {
+                *hasher = Hasher::Elsewhere;
+            }
+        }
     }
 
     /// Whether anything is left for [`Hashing::update`] to do.
     pub fn wants_bytes(&self) -> bool {
-        let shared = |hasher: &Hasher| matches!(hasher, Hasher::Sha512(_)) && self.sha512_elsewhere;
-        !self.under_way.iter().all(|(_, hasher)| shared(hasher))
+        let mut hashers = self.under_way.iter().map(|(_, hasher)| hasher);
+        hashers.any(|hasher| !matches!(hasher, Hasher::Elsewhere))
     }
 
     /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         for (_, hasher) in &mut self.under_way {
-            match hasher {
-                Hasher::Sha512(_) if self.sha512_elsewhere => {}
-                hasher => hasher.update(bytes),
-            }
+            hasher.update(bytes);
         }
     }
 
@@ -124,13 +120,8 @@ impl Hashing {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |age| u32::try_from(age.as_secs()).unwrap_or(u32::MAX));
         let mut problem = None;
-        for (signature, mut hasher) in self.under_way {
-            if let (Hasher::Sha512(hash), true, Some(elsewhere)) =
-                (&mut hasher, self.sha512_elsewhere, sha512)
-            {
-                hash.clone_from(elsewhere);
-            }
-            match verify_one(&signature, hasher, keys, now) {
+        for (signature, hasher) in self.under_way {
+            match verify_one(&signature, hasher.finished(sha512), keys, now) {
                 Ok(signer) => return Ok(signer),
                 // That a known key's signature is bad says more than that another is unknown.
                 Err(Error::Unknown(_)) if problem.is_some() => {}
@@ -184,7 +175,12 @@ fn start(signature: &Signature) -> Result<Hasher, Reason> {
     Ok(hasher)
 }
 
-fn verify_one(signature: &Signature, hasher: Hasher, keys: &[Key], now: u32) -> Result<Signer> {
+fn verify_one(
+    signature: &Signature,
+    mut hasher: Box<dyn DynDigest + Send>,
+    keys: &[Key],
+    now: u32,
+) -> Result<Signer> {
     let failed = |reason| refusal(maker(signature), reason);
     let all = keys.iter().flat_map(Key::components);
     let makers: Vec<Component<'_>> = all.filter(|c| c.may_have_made(signature)).collect();
@@ -195,7 +191,6 @@ fn verify_one(signature: &Signature, hasher: Hasher, keys: &[Key], now: u32) -> 
         return Err(failed(Reason::OtherContent));
     };
     let bad = |error| Error::BadSignature(Box::new(error));
-    let mut hasher = hasher.into_dyn();
     let length = config.hash_signature_data(&mut hasher).map_err(bad)?;
     hasher.update(&config.trailer(length).map_err(bad)?);
     let digest = hasher.finalize();

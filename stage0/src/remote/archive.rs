@@ -8,7 +8,7 @@ use appc::{ImageManifest, ImageName};
 use distribution::{Distribution, Location};
 use fetch::{Deferrable, Place, Watched};
 use store::{Accepting, ImageId, ImportOptions, Remote};
-use trust::{Keystore, Signatures};
+use trust::Keystore;
 
 use super::{Net, keys};
 use crate::context::Context;
@@ -196,8 +196,8 @@ impl Vouching {
             return Ok(Self::Needless);
         }
         if let Some(file) = file {
-            let hashing = signed::read_signature(file.as_ref())?;
-            return Ok(Self::Signature(Box::new(Witness::new(hashing))));
+            let witness = signed::read_signature(file.as_ref())?;
+            return Ok(Self::Signature(Box::new(witness)));
         }
         let url = &place.signature;
         output::note(&format!("downloading signature from {url}"));
@@ -207,9 +207,9 @@ impl Vouching {
         match got.doing_with(problem)? {
             Deferrable::Later => Ok(Self::Deferred),
             Deferrable::Now(bytes) => {
-                let hashing = Signatures::parse(&bytes).and_then(Signatures::hashing);
-                let hashing = hashing.doing_with(|| format!("cannot use the signature {url}"))?;
-                Ok(Self::Signature(Box::new(Witness::new(hashing))))
+                let witness = Witness::parse(&bytes);
+                let witness = witness.doing_with(|| format!("cannot use the signature {url}"))?;
+                Ok(Self::Signature(Box::new(witness)))
             }
         }
     }
@@ -246,35 +246,33 @@ impl Reading<'_> {
             hash,
         } = read;
         std::io::copy(&mut source, &mut std::io::sink())?;
-        let hashing = match source.signature {
+        let witness = match source.signature {
             Vouching::Needless => return Ok(()),
-            Vouching::Signature(witness) => witness.hashing,
+            Vouching::Signature(witness) => *witness,
             Vouching::Deferred => {
                 let url = &place.signature;
                 let Deferrable::Now(bytes) = downloader.deferrable(url, signed::LIMIT as usize)?
                 else {
                     return Err(format!("the signature {url} is still not there").into());
                 };
-                let mut hashing = Signatures::parse(&bytes)?.hashing()?;
-                if hash.is_some() {
-                    hashing.leave_sha512();
-                }
+                let mut witness = Witness::parse(&bytes)?;
                 let mut kept = source.watched.again()?;
                 let mut buffer = vec![0; 256 << 10];
-                while hashing.wants_bytes() {
+                while witness.hashing.wants_bytes() {
                     match kept.read(&mut buffer)? {
                         0 => break,
-                        read => hashing.update(&buffer[..read]),
+                        read => witness.see(&buffer[..read]),
                     }
                 }
-                hashing
+                witness
             }
         };
         let keystore = Keystore::new(&context.dirs.system, &context.dirs.local);
         if context.trust_keys_from_https && keystore.keys_for(&manifest.name)?.is_empty() {
             keys::trust_discovered(context, &keystore, &manifest.name)?;
         }
-        let signer = hashing.verify(&keystore.keys_for(&manifest.name)?, hash)?;
+        let keys = keystore.keys_for(&manifest.name)?;
+        let signer = witness.hashing.verify(&keys, hash)?;
         signed::tell(&signer);
         Ok(())
     }

@@ -148,7 +148,7 @@ impl Wishes {
             IsolatorValue::NetworkBandwidth(_) | IsolatorValue::Sysctl(_) => {
                 Fate::unsupported(NOT_ALONE)
             }
-            _ => labels::take(value, &mut self.apparmor)
+            _ => labels::fate(value, Some(&mut self.apparmor))
                 .unwrap_or_else(|| Fate::unsupported(UNKNOWN)),
         })
     }

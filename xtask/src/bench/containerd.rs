@@ -1,7 +1,7 @@
 //! containerd, with a root of its own: what it pulls through `ctr`.
 
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use e2e::TempDir;
 
@@ -35,13 +35,7 @@ impl Containerd {
             .spawn()
             .map_err(|e| format!("cannot execute containerd: {e}"))?;
         let started = Self { child, address };
-        let end = Instant::now() + Duration::from_secs(20);
-        while !started.answers() {
-            if Instant::now() > end {
-                return Err("containerd does not answer".to_owned());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        e2e::until(Duration::from_secs(20), "containerd", || started.answers());
         Ok(started)
     }
 

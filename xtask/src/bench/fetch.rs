@@ -75,15 +75,8 @@ fn large_image(programs: &Programs, to: &Path) -> std::io::Result<()> {
         .exec(&["/probe", "true"])
         .copy(&programs.probe, "/probe", 0o755);
     for number in 0..FILES {
-        let mut bytes = Vec::with_capacity(FILE_BYTES + 8);
-        while bytes.len() < FILE_BYTES {
-            bytes.extend(random.next().to_le_bytes());
-        }
-        aci = aci.file(
-            &format!("/data/{:02}/{number}", number % 100),
-            0o644,
-            &bytes,
-        );
+        let name = format!("/data/{:02}/{number}", number % 100);
+        aci = aci.file(&name, 0o644, random.bytes(FILE_BYTES));
     }
     aci.write(to, Compression::None)
 }

@@ -22,10 +22,8 @@ pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
     let mut random = Random::new();
     let mut aci = Aci::new("example.com/signed");
     for number in 0..FILES {
-        let bytes: Vec<u8> = (0..FILE_BYTES / 8)
-            .flat_map(|_| random.next().to_le_bytes())
-            .collect();
-        aci = aci.file(&format!("/data/{number}"), 0o644, &bytes);
+        let name = format!("/data/{number}");
+        aci = aci.file(&name, 0o644, random.bytes(FILE_BYTES));
     }
     let written = aci.write(&image, Compression::None);
     written.map_err(|e| format!("cannot write {}: {e}", image.display()))?;

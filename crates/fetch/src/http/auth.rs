@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use config::Auth;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::hmac;
+use sha::Sha256;
 use ureq::http::Uri;
 
 use super::url::authority;
@@ -64,7 +65,7 @@ impl Signer<'_> {
     fn sign(&self, url: &str) -> Option<Headers> {
         let uri: Uri = url.parse().ok()?;
         let host = authority(url)?;
-        let empty = hex(ring::digest::digest(&ring::digest::SHA256, b"").as_ref());
+        let empty = hex(&Sha256::of(b""));
         let signed = "host;x-amz-content-sha256;x-amz-date";
         let canonical = format!(
             "GET\n{}\n{}\nhost:{host}\nx-amz-content-sha256:{empty}\nx-amz-date:{}\n\n{signed}\n{empty}",
@@ -76,11 +77,10 @@ impl Signer<'_> {
         let region = self.region.filter(|r| !r.is_empty());
         let region = region.map_or_else(|| region_of(&host), str::to_owned);
         let scope = format!("{date}/{region}/{SERVICE}/aws4_request");
-        let digest = ring::digest::digest(&ring::digest::SHA256, canonical.as_bytes());
         let text = format!(
             "AWS4-HMAC-SHA256\n{}\n{scope}\n{}",
             self.time,
-            hex(digest.as_ref())
+            hex(&Sha256::of(canonical.as_bytes()))
         );
         let mut key = format!("AWS4{}", self.secret).into_bytes();
         for part in [date, &region, SERVICE, "aws4_request"] {

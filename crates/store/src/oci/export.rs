@@ -7,7 +7,6 @@ use std::path::Path;
 use appc::Hash;
 use oci::{Descriptor, Digest, Manifest, media};
 use serde_json::json;
-
 use sha::{Running, Sha256};
 
 use crate::digest::{sha256_bytes, sha256_of};

@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use oci::Digest;
+use sha::{Running, Sha256};
 
 use super::LayerId;
 use super::entries::{self, Which};
-use sha::{Running, Sha256};
-
 use crate::compress::{Compression, SNIFF};
 use crate::extract::Extractor;
 use crate::import::{Counted, Refusal, read_fault, read_head, recognize, welcome};

@@ -9,10 +9,9 @@ use std::path::Path;
 use appc::Hash;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
-
-use super::checksum::{Measured, measure};
 use sha::Sha512;
 
+use super::checksum::{Measured, measure};
 use crate::digest::is_image;
 use crate::extract::{Digests, Extractor};
 use crate::layers::{Layer, moved_files, write_layer};

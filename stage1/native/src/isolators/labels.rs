@@ -6,28 +6,24 @@ use appc::IsolatorValue;
 
 use super::outcome::Fate;
 
-/// The profile of an app, by its isolator (`os/linux/apparmor-profile`).
-pub(super) fn take(value: &IsolatorValue, profile: &mut Option<String>) -> Option<Fate> {
-    match value {
-        IsolatorValue::AppArmorProfile(wish) if sandbox::label::has_apparmor() => {
-            *profile = Some(wish.profile.clone());
-            Some(Fate::Applied)
+/// What becomes of an isolator of a security module; `None` if it is none. `profile` is where an app's
+/// AppArmor profile goes (`os/linux/apparmor-profile`); a pod has no place for one.
+pub(super) fn fate(value: &IsolatorValue, profile: Option<&mut Option<String>>) -> Option<Fate> {
+    Some(match value {
+        IsolatorValue::AppArmorProfile(wish) => match (sandbox::label::has_apparmor(), profile) {
+            (true, Some(profile)) => {
+                *profile = Some(wish.profile.clone());
+                Fate::Applied
+            }
+            (true, None) => Fate::unsupported("a profile is an app's to have, not the pod's"),
+            (false, _) => Fate::unsupported("AppArmor is not active on this host"),
+        },
+        IsolatorValue::SelinuxContext(_) => {
+            Fate::unsupported(match Path::new("/sys/fs/selinux/enforce").exists() {
+                true => "the native stage1 does not set SELinux labels",
+                false => "SELinux is not active on this host",
+            })
         }
-        _ => fate(value),
-    }
-}
-
-/// What becomes of a security module's isolator where it cannot be applied; `None` if it is none.
-pub(super) fn fate(value: &IsolatorValue) -> Option<Fate> {
-    Some(Fate::unsupported(match value {
-        IsolatorValue::AppArmorProfile(_) if sandbox::label::has_apparmor() => {
-            "a profile is an app's to have, not the pod's"
-        }
-        IsolatorValue::AppArmorProfile(_) => "AppArmor is not active on this host",
-        IsolatorValue::SelinuxContext(_) if Path::new("/sys/fs/selinux/enforce").exists() => {
-            "the native stage1 does not set SELinux labels"
-        }
-        IsolatorValue::SelinuxContext(_) => "SELinux is not active on this host",
         _ => return None,
-    }))
+    })
 }

@@ -148,7 +148,7 @@ impl PodIsolation {
             IsolatorValue::NetworkBandwidth(_) => self.bandwidth(),
             IsolatorValue::SeccompRetain(wish) => self.filtered(Mode::Retain, wish)?,
             IsolatorValue::SeccompRemove(wish) => self.filtered(Mode::Remove, wish)?,
-            _ => labels::fate(value).unwrap_or_else(|| Fate::unsupported(UNKNOWN)),
+            _ => labels::fate(value, None).unwrap_or_else(|| Fate::unsupported(UNKNOWN)),
         })
     }
 
