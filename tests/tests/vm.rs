@@ -35,11 +35,20 @@ fn limits_hold_on_version_2() {
         &[
             // In whole pages.
             "memory.low 7999488",
+            // A thirty-second of what is above the request is where it is slowed down.
+            "memory.high 62246912",
             "rbps=1000000 wbps=1000000 riops=77 wiops=77",
             "pod memory.max 128000000",
             "pod pids.max 16384",
         ],
     );
+    report.expect("high", &["grown", "oom_kill 0", "hog 137 1"]);
+    let high = report
+        .under("high")
+        .lines()
+        .find_map(|l| l.strip_prefix("high "));
+    let high = high.and_then(|n| n.parse::<u64>().ok());
+    assert!(high.is_some_and(|n| n > 0), "{report:?}");
     report.expect("namespace", &["0::/\n"]);
     report.expect("devices", &["not permitted", "open"]);
     // Linux 6.1 takes attached mounts only for the layers of an overlay.
