@@ -17,6 +17,7 @@ mod mutable;
 mod output;
 mod podfiles;
 mod private_users;
+mod selinux;
 mod remote;
 mod rootless;
 mod signed;

@@ -1,9 +1,8 @@
-//! Labels of Linux security modules.
+//! AppArmor: a program is confined by a profile that is loaded on the host.
 
 use std::io;
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, openat};
 use rustix::io::Errno;
 
 /// Where a thread says how the program that it executes next is confined: the second is older than
@@ -14,7 +13,7 @@ const AT_EXEC: [&str; 2] = [
 ];
 
 /// Whether the kernel confines programs by AppArmor profiles.
-pub fn has_apparmor() -> bool {
+pub fn is_active() -> bool {
     let parameter = Path::new("/sys/module/apparmor/parameters/enabled");
     std::fs::read(parameter).is_ok_and(|value| value.starts_with(b"Y"))
 }
@@ -23,21 +22,9 @@ pub fn has_apparmor() -> bool {
 /// the thread gives its privileges up: with no-new-privileges the kernel refuses some profiles.
 ///
 /// # Errors
-/// The profile is not loaded, or something else than the kernel's `/proc` is in its place (an image
-/// may mount there what it likes, and would be confined by nothing).
+/// The profile is not loaded, or something else than the kernel's `/proc` is in its place.
 pub fn confine_at_exec(profile: &str) -> io::Result<()> {
-    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let mut opened = Err(Errno::NOENT);
-    for path in AT_EXEC {
-        opened = openat(CWD, path, flags, Mode::empty());
-        if opened.is_ok() {
-            break;
-        }
-    }
-    let file = opened.map_err(io::Error::from)?;
-    if fstatfs(&file)?.f_type != PROC_SUPER_MAGIC {
-        return Err(io::Error::other("/proc is not the kernel's"));
-    }
+    let file = super::attribute(&AT_EXEC)?;
     match rustix::io::write(&file, format!("exec {profile}").as_bytes()) {
         Ok(_) => Ok(()),
         Err(Errno::NOENT) => Err(io::Error::other(
@@ -49,11 +36,11 @@ pub fn confine_at_exec(profile: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{confine_at_exec, has_apparmor};
+    use super::{confine_at_exec, is_active};
 
     #[test]
     fn without_apparmor_nothing_is_confined() {
-        if !has_apparmor() {
+        if !is_active() {
             assert!(confine_at_exec("rkt-test").is_err());
         }
     }
