@@ -316,11 +316,7 @@ const OPTION_MAX: usize = 256;
 
 /// Mounts an overlay of many directories with mount(2), which takes a page of options: each
 /// directory is opened so that its name is short.
-fn mount_at_once(
-    lowers: &[PathBuf],
-    layer: &Layer,
-    context: Option<&str>,
-) -> Result<(), Failure> {
+fn mount_at_once(lowers: &[PathBuf], layer: &Layer, context: Option<&str>) -> Result<(), Failure> {
     let (_open, names) = short_names(lowers)?;
     let options = format!(
         "lowerdir={},upperdir={},workdir={}{}{}",

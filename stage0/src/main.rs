@@ -17,9 +17,9 @@ mod mutable;
 mod output;
 mod podfiles;
 mod private_users;
-mod selinux;
 mod remote;
 mod rootless;
+mod selinux;
 mod signed;
 mod stage1;
 

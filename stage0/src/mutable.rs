@@ -19,8 +19,8 @@ use crate::images::{Images, Rendered};
 use crate::launch::{self, Layer, Overlay};
 use crate::measured;
 use crate::podfiles::{self, FILE, OPEN_DIR, Umask};
-use crate::{private_users, selinux};
 use crate::stage1::{Entrypoints, Kind};
+use crate::{private_users, selinux};
 
 /// A mutable pod that runs.
 #[derive(Debug)]

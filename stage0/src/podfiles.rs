@@ -97,11 +97,10 @@ pub(crate) fn prepare(
     let _umask = Umask::clear();
     let pod = pods.new_pod().doing("cannot create the pod")?;
     context.trace(|| format!("Preparing pod {}", pod.uuid()));
-    let filled = choose_users(context, pods, pod.dir(), made_of)
-        .and_then(|()| {
-            made_of.labels = selinux::reserve(pods, pod.dir())?;
-            fill(context, pod.dir(), images, made_of)
-        });
+    let filled = choose_users(context, pods, pod.dir(), made_of).and_then(|()| {
+        made_of.labels = selinux::reserve(pods, pod.dir())?;
+        fill(context, pod.dir(), images, made_of)
+    });
     match filled {
         Ok(()) => Ok(pod),
         Err(failure) => {
@@ -275,7 +274,13 @@ fn copy(dir: &Dir, images: &Images, made_of: &Ingredients) -> Result<(), Failure
     let root = dir.path().join(path::STAGE1_ROOTFS);
     let users = made_of.private_users();
     let labels = made_of.labels.as_ref();
-    copy_tree(images, &made_of.stage1, &root, users, labels.map(|l| &*l.file))?;
+    copy_tree(
+        images,
+        &made_of.stage1,
+        &root,
+        users,
+        labels.map(|l| &*l.file),
+    )?;
     for (app, image) in made_of.manifest.apps.iter().zip(&made_of.images) {
         let below = path::app_rootfs(&app.name);
         make_below(dir, Path::new(path::STAGE1_ROOTFS), &below, None)

@@ -122,9 +122,9 @@ fn of_policy(policies: &Path) -> Result<Option<Labels>, Failure> {
     };
     let context = |key| {
         let context = value(&text, key).filter(|context| context.split(':').count() >= 3);
-        context.map(str::to_owned).ok_or_else(|| {
-            Failure::new(format!("{}: there is no context {key:?}", file.display()))
-        })
+        context
+            .map(str::to_owned)
+            .ok_or_else(|| Failure::new(format!("{}: there is no context {key:?}", file.display())))
     };
     Ok(Some(Labels {
         process: context("process")?,

@@ -117,7 +117,9 @@ mod tests {
         pod.abandon(&pods).unwrap();
         // Given back, even where nothing is left of the pod.
         assert_eq!(
-            std::fs::read_dir(pods.path().join(IDS_SHARED.links)).unwrap().count(),
+            std::fs::read_dir(pods.path().join(IDS_SHARED.links))
+                .unwrap()
+                .count(),
             0
         );
         pods.reserve_ids(other.dir(), high, 0).unwrap();
