@@ -1,6 +1,6 @@
 //! Pods on a host with systemd and with control groups of version 2 that have controllers.
 
-use e2e::{Machine, fixtures};
+use e2e::{Machine, Policy, fixtures};
 
 /// What every script begins with.
 const PRELUDE: &str = "
@@ -215,4 +215,13 @@ fn apps_are_confined_by_their_apparmor_profiles() {
         let said = report.under(heading);
         assert!(!said.contains("written"), "{heading}: {said}");
     }
+}
+
+/// Under a policy that is enforced, each pod has a level of its own, and nobody else's files.
+#[test]
+fn pods_have_selinux_levels_of_their_own() {
+    let policy = Policy::compile(include_str!("vm_selinux.cil"));
+    let script = format!("{PRELUDE}{}", include_str!("vm_selinux.sh"));
+    let report = Machine::new().with_selinux(&policy).run(&script);
+    panic!("{report:?}");
 }
