@@ -27,7 +27,8 @@ fn a_host_without_selinux_is_looked_at_once() {
     let there = Path::new(SELINUX).join("mls").exists();
     let rkt = Rkt::new();
     let image = rkt.fetch(&fixtures::busybox());
-    let script = "grep -c context= /proc/mounts; cat /proc/self/attr/current";
+    // grep finds nothing, which is a failure to it.
+    let script = "grep -c context= /proc/mounts || true";
     let pod = ["--net=none", &image, "--exec=/bin/sh", "--", "-c", script];
     let (output, calls) = traced(&rkt, &[&["run"], &pod[..]].concat());
     if there {
