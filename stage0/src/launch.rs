@@ -222,8 +222,9 @@ fn mount_mapped(
     options.extend(mounts::labelled(context));
     let files: Vec<_> = mapped.iter().map(|fd| ("lowerdir+", fd.as_fd())).collect();
     match mounts::new_with("overlay", &files, &options, Attr::empty()) {
-        // Before Linux 6.15 an overlay took only mounts that are attached, by their paths.
-        Err(error) if error.errno == Errno::INVAL => {}
+        // Before Linux 6.15 an overlay took only mounts that are attached, by their paths; before 6.5
+        // it took no files at all.
+        Err(error) if matches!(error.errno, Errno::INVAL | Errno::OPNOTSUPP) => {}
         mount => {
             let mount = mount.doing("cannot make an overlay")?;
             return mounts::attach_at(mount, &layer.target).doing("cannot attach an overlay");

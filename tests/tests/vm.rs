@@ -264,8 +264,8 @@ fn pods_have_selinux_levels_of_their_own() {
     report.expect("unknown isolator", &no_such);
     report.expect("unknown isolator", &["status 203"]);
     report.expect("copied", &[process, "written"]);
-    report.expect("ids", &[process, "written", ": 4\n"]);
-    report.expect("mapped", &[process, "written", ": 5\n"]);
+    report.expect("ids", &[process, "written", "root 0 pts 1"]);
+    report.expect("mapped", &[process, "written", "root 1 pts 1"]);
     assert!(!report.under("mapped").contains("copied"), "{report:?}");
     let prepared = level("prepared");
     let ran = format!(": system_u:system_r:container_t:{prepared}\n");

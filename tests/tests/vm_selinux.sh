@@ -1,6 +1,7 @@
 label() { tr -d '\0' < /proc/$1/attr/current; echo; }
 # The host's pid of the sleep of pod $1.
 app_of() { cat /proc/$(cat /tmp/data/pods/run/$1/pid)/task/*/children | tr ' ' '\n' | head -1; }
+marks='echo root $(grep -c "^[^ ]* / .*context=" /proc/mounts) pts $(grep -c "/dev/pts .*context=" /proc/mounts)'
 own='tr -d "\0" < /proc/self/attr/current; echo'
 
 echo == off
@@ -106,11 +107,11 @@ isolator nobody_t s0
 echo == copied
 rkt run --net=none --no-overlay --uuid-file-save=/tmp/uuid $busybox --exec=/bin/sh -- -c "$own; echo x > /new && echo written"
 echo == ids
-rkt run --net=none --private-users $busybox --exec=/bin/sh -- -c "$own; echo x > /new && echo written; grep -c context= /proc/mounts"
+rkt run --net=none --private-users $busybox --exec=/bin/sh -- -c "$own; echo x > /new && echo written; $marks"
 # From a disk: the kernel shows no files in memory under other ids.
 echo == mapped
 /tmp/rkt --dir=/var/tmp/data --insecure-options=image run --net=none --private-users /share/busybox.aci \
-    --exec=/bin/sh -- -c "$own; echo x > /new && echo written; grep -c context= /proc/mounts" 2>&1
+    --exec=/bin/sh -- -c "$own; echo x > /new && echo written; $marks" 2>&1
 
 echo == prepared
 prepared=$(rkt prepare --quiet $busybox --exec=/bin/sh -- -c "$own")
