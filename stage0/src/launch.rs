@@ -8,7 +8,7 @@ use std::process::Command;
 use pod::RunningPod;
 use rustix::io::Errno;
 use sandbox::mounts::{self, Attr, Propagation};
-use stage1_abi::{RunArgs, env, path};
+use stage1_abi::{Labels, RunArgs, env, path};
 use store::Store;
 
 use crate::context::Context;
@@ -22,6 +22,8 @@ pub(crate) struct Overlay {
     pub(crate) tree: String,
     /// The app whose root it becomes; `None` is stage1 itself.
     pub(crate) app: Option<String>,
+    /// The SELinux context of its files, where the host has SELinux.
+    pub(crate) context: Option<String>,
 }
 
 /// How a pod is started.
@@ -31,6 +33,8 @@ pub(crate) struct Launch {
     pub(crate) overlays: Vec<Overlay>,
     /// What shows the trees under the ids of the pod's user namespace, if it has one.
     pub(crate) users: Option<OwnedFd>,
+    /// The pod's SELinux contexts.
+    pub(crate) labels: Option<Labels>,
     /// The run entrypoint, below the stage1 root.
     pub(crate) entrypoint: PathBuf,
     /// The interface version that stage1 speaks.
@@ -56,7 +60,7 @@ pub(crate) fn exec(context: &Context, pod: RunningPod, launch: &Launch) -> Failu
                     share_stage1()?;
                 }
                 let apps = launch.overlays.iter().filter_map(|o| o.app.as_deref());
-                app_roots(apps)?;
+                app_roots(apps, overlay.context.as_deref())?;
             }
         }
         let program = Path::new(path::STAGE1_ROOTFS).join(&launch.entrypoint);
@@ -69,7 +73,13 @@ pub(crate) fn exec(context: &Context, pod: RunningPod, launch: &Launch) -> Failu
         measured::before_start(context, pod.pod(), &arguments)?;
         context.trace(|| format!("Execing {}", program.display()));
         let lock = pod.into_lock_fd().doing("cannot keep the pod's lock")?;
-        let error = Command::new(&program)
+        let mut command = Command::new(&program);
+        if let Some(labels) = &launch.labels {
+            command
+                .env(env::SELINUX_CONTEXT, &labels.process)
+                .env(env::SELINUX_MOUNT_CONTEXT, &labels.file);
+        }
+        let error = command
             .args(arguments)
             .env(env::LOCK_FD, lock.as_raw_fd().to_string())
             .exec();
@@ -114,13 +124,17 @@ pub(crate) fn skeleton(data_dir: &Path, stage1: &str) -> Option<PathBuf> {
 
 /// Makes the directories that the apps' trees are mounted on, in memory: on disk each would cost
 /// more than all that is mounted there. The working directory is the pod's.
-fn app_roots<'a>(apps: impl Iterator<Item = &'a str>) -> Result<(), Failure> {
+fn app_roots<'a>(
+    apps: impl Iterator<Item = &'a str>,
+    context: Option<&str>,
+) -> Result<(), Failure> {
     let stage2 = Path::new(path::STAGE1_ROOTFS).join(path::STAGE2);
     let problem = || format!("cannot mount {}", stage2.display());
     if !stage2.is_dir() {
         std::fs::create_dir_all(&stage2).doing_with(problem)?;
     }
-    let options = [("source", "stage2"), ("mode", "0755"), ("size", "1m")];
+    let mut options = vec![("source", "stage2"), ("mode", "0755"), ("size", "1m")];
+    options.extend(mounts::labelled(context));
     let memory = mounts::new("tmpfs", &options, Attr::empty()).doing_with(problem)?;
     mounts::attach_at(memory, &stage2).doing_with(problem)?;
     for app in apps {
@@ -143,8 +157,9 @@ pub(crate) fn mount(
     let mut directories = store.lower_directories(&overlay.tree).doing_with(problem)?;
     directories.extend(skeleton.map(Path::to_owned));
     let layer = Layer::of(overlay);
+    let context = overlay.context.as_deref();
     if let Some(users) = users {
-        return mount_mapped(&directories, &layer, users).doing_with(problem);
+        return mount_mapped(&directories, &layer, users, context).doing_with(problem);
     }
     let lowers: Vec<String> = directories
         .iter()
@@ -159,6 +174,7 @@ pub(crate) fn mount(
         // One by one they may be as long and as many as they like.
         false => options.extend(lowers.iter().map(|lower| ("lowerdir+", lower.as_str()))),
     }
+    options.extend(mounts::labelled(context));
     options.extend([
         ("upperdir", layer.upper.as_str()),
         ("workdir", layer.work.as_str()),
@@ -174,7 +190,7 @@ pub(crate) fn mount(
         }
         // Before Linux 6.7 they had to be given at once.
         Err(error) if error.errno == Errno::INVAL => {
-            return mount_at_once(&directories, &layer).doing_with(problem);
+            return mount_at_once(&directories, &layer, context).doing_with(problem);
         }
         other => other,
     }
@@ -184,7 +200,12 @@ pub(crate) fn mount(
 
 /// Mounts an overlay of directories that are shown under other ids. No file is chowned: what is
 /// copied up is written by the pod's users, into an upper directory that belongs to its root.
-fn mount_mapped(lowers: &[PathBuf], layer: &Layer, users: &OwnedFd) -> Result<(), Failure> {
+fn mount_mapped(
+    lowers: &[PathBuf],
+    layer: &Layer,
+    users: &OwnedFd,
+    context: Option<&str>,
+) -> Result<(), Failure> {
     let map = |directory: &PathBuf| {
         let problem = || format!("cannot show {} under other ids", directory.display());
         let copy = mounts::copy(rustix::fs::CWD, directory, false).doing_with(problem)?;
@@ -192,16 +213,18 @@ fn mount_mapped(lowers: &[PathBuf], layer: &Layer, users: &OwnedFd) -> Result<()
         Ok::<_, Failure>(copy)
     };
     let mapped: Vec<OwnedFd> = lowers.iter().map(map).collect::<Result<_, _>>()?;
-    let options = [
+    let mut options = vec![
         ("source", "overlay"),
         ("upperdir", layer.upper.as_str()),
         ("workdir", layer.work.as_str()),
         ("volatile", ""),
     ];
+    options.extend(mounts::labelled(context));
     let files: Vec<_> = mapped.iter().map(|fd| ("lowerdir+", fd.as_fd())).collect();
     match mounts::new_with("overlay", &files, &options, Attr::empty()) {
-        // Before Linux 6.15 an overlay took only mounts that are attached, by their paths.
-        Err(error) if error.errno == Errno::INVAL => {}
+        // Before Linux 6.15 an overlay took only mounts that are attached, by their paths; before 6.5
+        // it took no files at all.
+        Err(error) if matches!(error.errno, Errno::INVAL | Errno::OPNOTSUPP) => {}
         mount => {
             let mount = mount.doing("cannot make an overlay")?;
             return mounts::attach_at(mount, &layer.target).doing("cannot attach an overlay");
@@ -210,7 +233,7 @@ fn mount_mapped(lowers: &[PathBuf], layer: &Layer, users: &OwnedFd) -> Result<()
     for (mount, place) in mapped.iter().zip(lowers) {
         mounts::attach_at(mount, place).doing("cannot attach a mount")?;
     }
-    let mounted = mount_at_once(lowers, layer);
+    let mounted = mount_at_once(lowers, layer, context);
     // The overlay has copies of its own.
     for place in lowers.iter().rev() {
         rustix::mount::unmount(place, rustix::mount::UnmountFlags::DETACH)
@@ -294,14 +317,16 @@ const OPTION_MAX: usize = 256;
 
 /// Mounts an overlay of many directories with mount(2), which takes a page of options: each
 /// directory is opened so that its name is short.
-fn mount_at_once(lowers: &[PathBuf], layer: &Layer) -> Result<(), Failure> {
+fn mount_at_once(lowers: &[PathBuf], layer: &Layer, context: Option<&str>) -> Result<(), Failure> {
     let (_open, names) = short_names(lowers)?;
     let options = format!(
-        "lowerdir={},upperdir={},workdir={}{}",
+        "lowerdir={},upperdir={},workdir={}{}{}",
         names.join(":"),
         layer.upper,
         layer.work,
-        user_attributes().map_or(String::new(), |(name, _)| format!(",{name}"))
+        user_attributes().map_or(String::new(), |(name, _)| format!(",{name}")),
+        // Commas of a level would end the option.
+        context.map_or(String::new(), |context| format!(",context=\"{context}\"")),
     );
     let options = std::ffi::CString::new(options).doing("a path holds a NUL")?;
     rustix::mount::mount(

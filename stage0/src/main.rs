@@ -19,6 +19,7 @@ mod podfiles;
 mod private_users;
 mod remote;
 mod rootless;
+mod selinux;
 mod signed;
 mod stage1;
 

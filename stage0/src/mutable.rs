@@ -19,8 +19,8 @@ use crate::images::{Images, Rendered};
 use crate::launch::{self, Layer, Overlay};
 use crate::measured;
 use crate::podfiles::{self, FILE, OPEN_DIR, Umask};
-use crate::private_users;
 use crate::stage1::{Entrypoints, Kind};
+use crate::{private_users, selinux};
 
 /// A mutable pod that runs.
 #[derive(Debug)]
@@ -167,9 +167,12 @@ impl Changing<'_> {
         let dir = self.of.pod.dir();
         let problem = || "cannot write the app's files";
         podfiles::describe_app(dir, name, image).doing_with(|| problem().into())?;
+        let labels = selinux::of(dir)?;
+        let app = self.manifest.app(name).and_then(|app| app.app.as_ref());
         let overlay = Overlay {
             tree: image.tree.clone(),
             app: Some(name.to_owned()),
+            context: selinux::of_root(labels.as_ref(), app),
         };
         let uses_overlay = self.of.uses_overlay()?;
         let users = private_users::of(dir)?;
@@ -191,10 +194,11 @@ impl Changing<'_> {
                 Files::Store(data_dir)
             }
             false => {
-                podfiles::copy_tree(images, image, &root, users)?;
+                podfiles::copy_tree(images, image, &root, users, overlay.context.as_deref())?;
                 Files::Copy(root)
             }
         };
+        let _files = selinux::files_in(labels.as_ref().map(|labels| &*labels.file))?;
         match self.manifest.app(name) {
             Some(app) => copy_up::fill(dir, &self.manifest, app, image, &files, users),
             None => Ok(()),
@@ -249,6 +253,7 @@ impl Changing<'_> {
             let layer = Layer::of(&Overlay {
                 tree,
                 app: Some(name.to_owned()),
+                context: None,
             });
             trees.extend([layer.upper, layer.work].map(PathBuf::from));
         }

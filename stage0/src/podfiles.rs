@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use appc::PodManifest;
 use pod::{Dir, Pods, PreparingPod};
 use rustix::fs::{AtFlags, Gid, Mode, Uid};
-use stage1_abi::{PrivateUsers, path};
+use stage1_abi::{Labels, PrivateUsers, path};
 
 use crate::context::Context;
 use crate::copy_up::{self, Files};
 use crate::failure::{Doing, Failure};
 use crate::images::{Images, Rendered};
 use crate::launch::{Layer, Overlay};
-use crate::private_users;
+use crate::{private_users, selinux};
 
 /// Files of a pod directory.
 pub(crate) const FILE: u32 = 0o640;
@@ -34,6 +34,8 @@ pub(crate) struct Ingredients {
     pub(crate) overlay: bool,
     /// The pod gets ids of its own.
     pub(crate) users: Option<Users>,
+    /// The pod's SELinux contexts; chosen likewise.
+    pub(crate) labels: Option<Labels>,
 }
 
 /// The ids of a pod with a user namespace; chosen when its directory is there to name them.
@@ -58,11 +60,13 @@ impl Ingredients {
         let stage1 = Overlay {
             tree: self.stage1.tree.clone(),
             app: None,
+            context: self.labels.as_ref().map(|labels| labels.file.clone()),
         };
         let apps = self.manifest.apps.iter().zip(&self.images);
         let apps = apps.map(|(app, image)| Overlay {
             tree: image.tree.clone(),
             app: Some(app.name.to_string()),
+            context: selinux::of_root(self.labels.as_ref(), app.app.as_ref()),
         });
         std::iter::once(stage1).chain(apps).collect()
     }
@@ -93,8 +97,10 @@ pub(crate) fn prepare(
     let _umask = Umask::clear();
     let pod = pods.new_pod().doing("cannot create the pod")?;
     context.trace(|| format!("Preparing pod {}", pod.uuid()));
-    let filled = choose_users(context, pods, pod.dir(), made_of)
-        .and_then(|()| fill(context, pod.dir(), images, made_of));
+    let filled = choose_users(context, pods, pod.dir(), made_of).and_then(|()| {
+        made_of.labels = selinux::reserve(pods, pod.dir())?;
+        fill(context, pod.dir(), images, made_of)
+    });
     match filled {
         Ok(()) => Ok(pod),
         Err(failure) => {
@@ -149,6 +155,11 @@ fn fill(
 ) -> Result<(), Failure> {
     let problem = || format!("cannot prepare the pod in {}", dir.path().display());
     describe(dir, made_of).doing_with(problem)?;
+    {
+        let _files = selinux::files_in(made_of.labels.as_ref().map(|l| &*l.file))?;
+        dir.mkdir(path::STAGE1_ROOTFS, OPEN_DIR)
+            .doing_with(problem)?;
+    }
     let users = made_of.private_users();
     match made_of.overlay {
         true => {
@@ -158,6 +169,7 @@ fn fill(
         }
         false => copy(dir, images, made_of)?,
     }
+    let _files = selinux::files_in(made_of.labels.as_ref().map(|l| &*l.file))?;
     for (app, image) in made_of.manifest.apps.iter().zip(&made_of.images) {
         let files = match made_of.overlay {
             true => Files::Store(&context.data_dir),
@@ -180,7 +192,6 @@ fn describe(dir: &Dir, made_of: &Ingredients) -> Result<(), pod::Error> {
     // Whoever lists pods meanwhile finds the whole manifest or none.
     dir.write_whole(path::POD_MANIFEST, &made_of.manifest.to_json(), FILE)?;
     dir.mkdir("stage1", DIR)?;
-    dir.mkdir(path::STAGE1_ROOTFS, OPEN_DIR)?;
     dir.write(
         path::STAGE1_MANIFEST,
         &made_of.stage1.manifest.to_json(),
@@ -262,12 +273,20 @@ pub(crate) fn layer(
 fn copy(dir: &Dir, images: &Images, made_of: &Ingredients) -> Result<(), Failure> {
     let root = dir.path().join(path::STAGE1_ROOTFS);
     let users = made_of.private_users();
-    copy_tree(images, &made_of.stage1, &root, users)?;
+    let labels = made_of.labels.as_ref();
+    copy_tree(
+        images,
+        &made_of.stage1,
+        &root,
+        users,
+        labels.map(|l| &*l.file),
+    )?;
     for (app, image) in made_of.manifest.apps.iter().zip(&made_of.images) {
         let below = path::app_rootfs(&app.name);
         make_below(dir, Path::new(path::STAGE1_ROOTFS), &below, None)
             .doing_with(|| format!("cannot make the root of app {:?}", app.name.as_str()))?;
-        copy_tree(images, image, &root.join(below), users)?;
+        let context = selinux::of_root(labels, app.app.as_ref());
+        copy_tree(images, image, &root.join(below), users, context.as_deref())?;
     }
     Ok(())
 }
@@ -278,7 +297,9 @@ pub(crate) fn copy_tree(
     image: &Rendered,
     root: &Path,
     users: Option<PrivateUsers>,
+    context: Option<&str>,
 ) -> Result<(), Failure> {
+    let _files = selinux::files_in(context)?;
     images.render_into(image, root)?;
     match users {
         Some(users) => store::shift_owners(root, users.shift).doing("cannot copy an image"),

@@ -11,6 +11,7 @@ use std::process::Command;
 use crate::aci::{Aci, Compression};
 use crate::dir::TempDir;
 use crate::fixtures::{self, Guest};
+use crate::selinux::Policy;
 use crate::tpm::Emulator;
 
 /// The longest that a machine may take, in seconds: booting takes fifteen.
@@ -28,7 +29,8 @@ pub struct Machine {
     share: TempDir,
     /// Its Trusted Platform Module, if it has one.
     tpm: Option<Emulator>,
-    apparmor: bool,
+    /// Kernel parameters of the security module that confines programs.
+    module: Option<&'static str>,
 }
 
 impl Machine {
@@ -40,7 +42,7 @@ impl Machine {
             guest,
             share: TempDir::new(),
             tpm: None,
-            apparmor: false,
+            module: None,
         };
         for program in ["rkt", "probe"] {
             machine.give(&fixtures::program(program), program);
@@ -70,7 +72,14 @@ impl Machine {
 
     /// Lets its kernel confine programs by AppArmor profiles.
     pub fn with_apparmor(mut self) -> Self {
-        self.apparmor = true;
+        self.module = Some(" apparmor=1 security=apparmor");
+        self
+    }
+
+    /// Lets its kernel have SELinux, with a policy that the script loads from `/share/policy`.
+    pub fn with_selinux(mut self, policy: &Policy) -> Self {
+        self.give(&policy.path(), "policy");
+        self.module = Some(" selinux=1 security=selinux");
         self
     }
 
@@ -124,11 +133,8 @@ impl Machine {
             None => "",
         };
         // The kernel takes what stands last.
-        let confined = match self.apparmor {
-            true => " apparmor=1 security=apparmor",
-            false => "",
-        };
-        format!("{PARAMETERS}{more}{confined}")
+        let module = self.module.unwrap_or_default();
+        format!("{PARAMETERS}{more}{module}")
     }
 
     fn tpm_device(&self) -> Vec<String> {

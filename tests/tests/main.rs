@@ -32,6 +32,7 @@ mod images;
 mod isolation;
 mod isolators;
 mod kills;
+mod labels;
 mod lifecycle;
 mod limits;
 mod list_status;

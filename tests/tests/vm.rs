@@ -1,6 +1,6 @@
 //! Pods on a host with systemd and with control groups of version 2 that have controllers.
 
-use e2e::{Machine, fixtures};
+use e2e::{Machine, Policy, fixtures};
 
 /// What every script begins with.
 const PRELUDE: &str = "
@@ -35,11 +35,20 @@ fn limits_hold_on_version_2() {
         &[
             // In whole pages.
             "memory.low 7999488",
+            // A thirty-second of what is above the request is where it is slowed down.
+            "memory.high 62246912",
             "rbps=1000000 wbps=1000000 riops=77 wiops=77",
             "pod memory.max 128000000",
             "pod pids.max 16384",
         ],
     );
+    report.expect("high", &["grown", "oom_kill 0", "hog 137 1"]);
+    let high = report
+        .under("high")
+        .lines()
+        .find_map(|l| l.strip_prefix("high "));
+    let high = high.and_then(|n| n.parse::<u64>().ok());
+    assert!(high.is_some_and(|n| n > 0), "{report:?}");
     report.expect("namespace", &["0::/\n"]);
     report.expect("devices", &["not permitted", "open"]);
     // Linux 6.1 takes attached mounts only for the layers of an overlay.
@@ -206,4 +215,61 @@ fn apps_are_confined_by_their_apparmor_profiles() {
         let said = report.under(heading);
         assert!(!said.contains("written"), "{heading}: {said}");
     }
+}
+
+/// Under a policy that is enforced, each pod has a level of its own, and nobody else's files.
+#[test]
+fn pods_have_selinux_levels_of_their_own() {
+    let policy = Policy::compile(include_str!("vm_selinux.cil"));
+    let script = format!("{PRELUDE}{}", include_str!("vm_selinux.sh"));
+    let report = Machine::new().with_selinux(&policy).run(&script);
+    let process = "system_u:system_r:container_t:s0:c";
+    report.expect("off", &["marked 0", "files 0"]);
+    report.expect(
+        "policy",
+        &["1\n", "system_u:system_r:host_t:s0-s0:c0.c1023"],
+    );
+    report.expect("without contexts", &[": system_u:system_r:host_t:s0"]);
+    report.expect("unknown", &["does not have", "nobody_t", "lxc_contexts"]);
+    let level = |pod: &str| {
+        let line = report.under(pod).lines().find(|l| l.starts_with(process));
+        line.map(|l| l["system_u:system_r:container_t:".len()..].to_owned())
+            .unwrap_or_else(|| panic!("no level of {pod} in {report:?}"))
+    };
+    let (one, two) = (level("one"), level("two"));
+    assert_ne!(one, two);
+    let file = format!("label system_u:object_r:container_file_t:{one}\n");
+    assert_eq!(report.under("one").matches(&file).count(), 2, "{report:?}");
+    let mounted = ["mounted / 1", "mounted /dev 1", "mounted /dev/pts 1"];
+    report.expect("one", &mounted);
+    report.expect("one", &["ready", "mounted /dev/shm 1"]);
+    report.expect("two", &["different", "levels 2"]);
+    report.expect("others", &["/other/secret': Permission denied"]);
+    report.expect("others", &["/other/mine: Permission denied"]);
+    report.expect("permissive", &["secret", "written"]);
+    report.expect("host", &["readable", "/host/plain: Permission denied"]);
+    let own = format!("system_u:system_r:container_t:{one}");
+    report.expect("entered", &[&own, "secret"]);
+    report.expect("privileged", &["system_u:system_r:host_t:s0"]);
+    report.expect("log", &["sent to the log"]);
+    report.expect(
+        "isolator",
+        &[
+            ": system_u:system_r:free_t:s0:c7\n",
+            "status 0",
+            r#"{"name":"os/linux/selinux-context","outcome":"applied"}"#,
+        ],
+    );
+    let no_such = ["system_u:system_r:nobody_t:s0", "no such context"];
+    report.expect("unknown isolator", &no_such);
+    report.expect("unknown isolator", &["status 203"]);
+    report.expect("copied", &[process, "written"]);
+    report.expect("ids", &[process, "written", "root 0 pts 1"]);
+    report.expect("mapped", &[process, "written", "root 1 pts 1"]);
+    assert!(!report.under("mapped").contains("copied"), "{report:?}");
+    let prepared = level("prepared");
+    let ran = format!(": system_u:system_r:container_t:{prepared}\n");
+    report.expect("prepared", &[&ran]);
+    report.expect("added", &["state=running", process]);
+    report.expect("left", &["pods 0", "levels 0"]);
 }

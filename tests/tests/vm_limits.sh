@@ -33,10 +33,32 @@ rkt run --net=none --uuid-file-save=/tmp/uuid --pod-manifest=/tmp/pod.json &
 await test -s /tmp/uuid
 rkt status --wait-ready=60s $(cat /tmp/uuid) | grep ^state
 app=$(find /sys/fs/cgroup -name limited -type d)
-for file in memory.low io.max; do echo $file $(cat $app/$file); done
+for file in memory.low memory.high io.max; do echo $file $(cat $app/$file); done
 for file in memory.max pids.max; do echo pod $file $(cat $app/../$file); done
 rkt stop $(cat /tmp/uuid)
 wait
+
+echo == high
+# $1: the exec of an app that says it can live with 8M of its 64M.
+between() {
+    cat > /tmp/pod.json <<END
+{"acVersion": "0.8.11", "acKind": "PodManifest",
+ "apps": [{"name": "between", "image": {"id": "$1"}, "app": {
+  "exec": $2, "user": "0", "group": "0", "isolators": [
+   {"name": "resource/memory", "value": {"request": "8M", "limit": "64M"}}]}}]}
+END
+    rkt run --net=none --uuid-file-save=/tmp/uuid --pod-manifest=/tmp/pod.json
+}
+rm /tmp/uuid
+between $busybox '["/bin/sh", "-c", "head -c 62700000 /dev/zero > /dev/shm/x; echo grown; sleep 1000"]' > /tmp/grown &
+await grep -q grown /tmp/grown && sed 's/.*: //' /tmp/grown
+grep -E '^(high|oom_kill) ' $(find /sys/fs/cgroup -name between -type d)/memory.events
+rkt stop --force $(cat /tmp/uuid)
+wait
+# Slowed down, but not for ever.
+start=$(date +%s)
+between $probe '["/probe", "alloc", "200000000"]'
+echo hog $? $(($(date +%s) - start < 60))
 
 echo == namespace
 rkt run --net=none $busybox --exec=/bin/sh -- -c 'grep ^0:: /proc/self/cgroup' | sed 's/.*: //'

@@ -55,6 +55,8 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ("test", "/usr/bin/keyctl", "keyutils"),
     ("test", "/usr/bin/newuidmap", "uidmap"),
     ("test", "/usr/bin/swtpm", "swtpm"),
+    ("test", "/usr/bin/secilc", "secilc"),
+    ("test", "/usr/bin/strace", "strace"),
     ("test", "/usr/bin/tpm2_pcrextend", "tpm2-tools"),
     ("bench", "/usr/bin/openssl", "openssl"),
     ("bench", "/usr/lib/cni/ptp", "containernetworking-plugins"),

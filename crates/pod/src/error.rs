@@ -72,6 +72,9 @@ pub enum Error {
         /// How many ranges there are.
         count: usize,
     },
+    /// Pods have all the levels there are.
+    #[error("all pairs of SELinux categories are in use: remove pods")]
+    NoLevels,
     /// A limit on time ran out.
     #[error("timed out waiting for pod {0:?}")]
     TimedOut(String),

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use stage1_abi::path;
+use stage1_abi::{Labels, path};
 
 use crate::error::Error;
 use crate::pod::{LockedPod, Pod};
@@ -146,9 +146,14 @@ impl Pods {
         let relative = Self::relative(locked.pod.phase, &locked.pod.uuid);
         // Not to be read is no reason to keep the pod: its links count for nothing without it.
         let ids = locked.pod.dir().read_text(path::PRIVATE_USERS_PREPARED);
+        let labels = locked.pod.dir().read_text(path::SELINUX_PREPARED);
         remove_tree(self.root()?, &relative)?;
-        match ids.ok().flatten().and_then(|text| text.parse().ok()) {
-            Some(users) => self.give_back(&locked.pod.uuid, users),
+        if let Some(users) = ids.ok().flatten().and_then(|text| text.parse().ok()) {
+            self.give_back_ids(&locked.pod.uuid, users)?;
+        }
+        let labels = labels.ok().flatten();
+        match labels.and_then(|text| text.parse::<Labels>().ok()) {
+            Some(labels) => self.give_back_level(&locked.pod.uuid, &labels.process),
             None => Ok(()),
         }
     }

@@ -1,31 +1,20 @@
-//! Host ids for pods with user namespaces.
-//!
-//! A range belongs to a pod exactly as long as the pod is there: `private-users/BLOCK` is a symbolic
-//! link whose text is the pod's UUID, one for each block of 65,536 ids that the range touches, so
-//! that a choice looks at one or two names however many pods there are. A link whose pod has gone
-//! counts for nothing, so nothing has to be given back when a pod ends by a kill. Who chooses a range
-//! holds a lock.
+//! Host ids for pods with user namespaces: ranges that pods reserve, by the blocks of 65,536 ids that a
+//! range touches, so that a choice looks at one or two names however many pods there are.
 
-use std::path::{Path, PathBuf};
-
-use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, flock, mkdirat, openat, readlinkat, statat,
-    symlinkat, unlinkat,
-};
-use rustix::io::Errno;
 use stage1_abi::{PrivateUsers, path};
 
 use crate::error::Error;
 use crate::pods::Pods;
-use crate::state::Phase;
+use crate::reserve::Shared;
 use crate::tree::Dir;
 
 /// Ids of one pod.
 pub const IDS: u32 = 65_536;
-/// The lock, below the pods' directory.
-const LOCK: &str = "private-users.lock";
-/// Where ranges name their pods, below the pods' directory.
-const LINKS: &str = "private-users";
+/// What pods have of the host's ids.
+const IDS_SHARED: Shared = Shared {
+    links: "private-users",
+    lock: "private-users.lock",
+};
 /// Mode of the pods' files.
 const FILE: u32 = 0o640;
 
@@ -45,7 +34,7 @@ impl Pods {
         free: &[HostIds],
         start: u32,
     ) -> Result<PrivateUsers, Error> {
-        let _lock = self.lock_ids()?;
+        let _lock = self.lock_shared(&IDS_SHARED)?;
         let slots = free.iter().flat_map(|range| {
             let count = (range.end - range.start) / IDS;
             (0..count).map(|n| range.start + n * IDS)
@@ -54,14 +43,14 @@ impl Pods {
         let begin = start as usize % count.max(1);
         let mut shift = Err(Error::NoIds { count });
         for slot in slots.clone().skip(begin).chain(slots.take(begin)) {
-            if self.is_free(slot)? {
+            if self.are_free(&IDS_SHARED, &blocks(slot))? {
                 shift = Ok(slot);
                 break;
             }
         }
         let shift = shift?;
         let users = PrivateUsers { shift, count: IDS };
-        self.take(pod, shift)?;
+        self.take(&IDS_SHARED, pod, &blocks(shift))?;
         pod.write(
             path::PRIVATE_USERS_PREPARED,
             users.to_string().as_bytes(),
@@ -70,94 +59,18 @@ impl Pods {
         Ok(users)
     }
 
-    fn is_free(&self, shift: u32) -> Result<bool, Error> {
-        for link in links(shift) {
-            if let Some(uuid) = self.owner(&link)?
-                && self.is_there(&uuid)?
-            {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// The UUID that a link names.
-    fn owner(&self, link: &Path) -> Result<Option<String>, Error> {
-        match readlinkat(self.root()?, link, Vec::new()) {
-            Ok(uuid) => Ok(Some(uuid.to_string_lossy().into_owned())),
-            Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(Error::io("read", self.path().join(link), error)),
-        }
-    }
-
-    /// Whether a pod is there. One that moves to its next phase meanwhile is met there: phases are
-    /// looked at in the order of a pod's life.
-    fn is_there(&self, uuid: &str) -> Result<bool, Error> {
-        for phase in Phase::ALL {
-            let directory = Self::relative(phase, uuid);
-            match statat(self.root()?, &directory, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(_) => return Ok(true),
-                Err(Errno::NOENT) => {}
-                Err(error) => {
-                    return Err(Error::io("look at", self.path().join(directory), error));
-                }
-            }
-        }
-        Ok(false)
-    }
-
-    /// Gives a free range to a pod.
-    fn take(&self, pod: &Dir, shift: u32) -> Result<(), Error> {
-        let root = self.root()?;
-        let uuid = pod.path().file_name().unwrap_or_default();
-        for link in links(shift) {
-            let make = || symlinkat(uuid, root, &link);
-            let made = match make() {
-                // The directory is made by the first pod that wants ids.
-                Err(Errno::NOENT) => match mkdirat(root, LINKS, Mode::from_raw_mode(0o750)) {
-                    Ok(()) | Err(Errno::EXIST) => make(),
-                    Err(error) => Err(error),
-                },
-                // It names a pod that has gone.
-                Err(Errno::EXIST) => unlinkat(root, &link, AtFlags::empty()).and_then(|()| make()),
-                other => other,
-            };
-            made.map_err(|e| Error::io("create", self.path().join(&link), e))?;
-        }
-        Ok(())
-    }
-
     /// Takes away the links of a pod's range, once the pod has gone.
-    pub(crate) fn give_back(&self, uuid: &str, users: PrivateUsers) -> Result<(), Error> {
-        let _lock = self.lock_ids()?;
-        for link in links(users.shift) {
-            if self.owner(&link)?.as_deref() == Some(uuid) {
-                let removed = unlinkat(self.root()?, &link, AtFlags::empty());
-                removed.map_err(|e| Error::io("remove", self.path().join(&link), e))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn lock_ids(&self) -> Result<std::os::fd::OwnedFd, Error> {
-        let path = self.path().join(LOCK);
-        let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = openat(CWD, &path, flags, Mode::from_raw_mode(FILE))
-            .map_err(|e| Error::io("open", &path, e))?;
-        loop {
-            match flock(&file, FlockOperation::LockExclusive) {
-                Ok(()) => return Ok(file),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(Error::io("lock", path, error)),
-            }
-        }
+    pub(crate) fn give_back_ids(&self, uuid: &str, users: PrivateUsers) -> Result<(), Error> {
+        self.give_back(&IDS_SHARED, uuid, &blocks(users.shift))
     }
 }
 
-/// The names of the blocks that a range of [`IDS`] ids touches, below the pods' directory.
-fn links(shift: u32) -> impl Iterator<Item = PathBuf> {
+/// The names of the blocks that a range of [`IDS`] ids touches.
+fn blocks(shift: u32) -> Vec<String> {
     let last = shift.saturating_add(IDS - 1);
-    (shift / IDS..=last / IDS).map(|block| PathBuf::from(format!("{LINKS}/{block}")))
+    (shift / IDS..=last / IDS)
+        .map(|block| block.to_string())
+        .collect()
 }
 
 /// Whether two ranges have an id in common.
@@ -204,7 +117,9 @@ mod tests {
         pod.abandon(&pods).unwrap();
         // Given back, even where nothing is left of the pod.
         assert_eq!(
-            std::fs::read_dir(pods.path().join(LINKS)).unwrap().count(),
+            std::fs::read_dir(pods.path().join(IDS_SHARED.links))
+                .unwrap()
+                .count(),
             0
         );
         pods.reserve_ids(other.dir(), high, 0).unwrap();

@@ -90,6 +90,11 @@ pub fn new_with(
     make().context("make a mount of", kind)
 }
 
+/// The option that labels every file of a file system with a SELinux context, if there is one.
+pub fn labelled(context: Option<&str>) -> Option<(&str, &str)> {
+    context.map(|context| ("context", context))
+}
+
 /// A detached copy of the mount at `path` below `dir`, or of `dir` itself when `path` is empty.
 /// Its last component is not followed if it is a symlink.
 ///

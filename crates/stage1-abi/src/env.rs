@@ -3,6 +3,10 @@
 /// Given to the run entrypoint: number of the inherited descriptor of the pod directory. The
 /// exclusive lock on it lives as long as the pod.
 pub const LOCK_FD: &str = "RKT_LOCK_FD";
+/// Given to the run entrypoint where the host has SELinux: the context of the pod's processes.
+pub const SELINUX_CONTEXT: &str = "RKT_SELINUX_CONTEXT";
+/// Likewise, the context of its mounts.
+pub const SELINUX_MOUNT_CONTEXT: &str = "RKT_SELINUX_MOUNT_CONTEXT";
 /// Given to crossing entrypoints: path of the enter entrypoint.
 pub const ENTER_CMD: &str = "RKT_STAGE1_ENTERCMD";
 /// Given to crossing entrypoints: pid to enter.

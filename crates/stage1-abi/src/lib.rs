@@ -7,12 +7,14 @@
 pub mod annotation;
 mod args;
 pub mod env;
+mod labels;
 pub mod path;
 
 pub use args::{
     AppArgs, ArgsError, AttachAction, AttachArgs, DnsConfMode, EnterArgs, FileMode, GcArgs,
     InsecureOptions, PrivateUsers, RunArgs, StopArgs, Wanted,
 };
+pub use labels::Labels;
 
 /// The newest interface version that this code speaks, as stage0 and as stage1.
 pub const INTERFACE_VERSION: u32 = 6;

@@ -13,6 +13,9 @@ pub const POD_CREATED: &str = "pod-created";
 pub const OVERLAY_PREPARED: &str = "overlay-prepared";
 /// `SHIFT:COUNT` of the pod's user namespace, when it has one.
 pub const PRIVATE_USERS_PREPARED: &str = "private-users-prepared";
+/// The SELinux contexts that the pod was prepared with, when the host has SELinux: the apps' and
+/// their files', a line each.
+pub const SELINUX_PREPARED: &str = "selinux-prepared";
 /// Tree store id of the stage1 image.
 pub const STAGE1_TREE_STORE_ID: &str = "stage1TreeStoreID";
 /// Per-app image manifests and tree store ids.

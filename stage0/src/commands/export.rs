@@ -81,6 +81,7 @@ fn export(
             .doing_with(problem)?
             .ok_or_else(|| Failure::new(problem()))?;
         let overlay = Overlay {
+            context: None,
             tree,
             app: Some(app.to_owned()),
         };

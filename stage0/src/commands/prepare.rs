@@ -215,6 +215,7 @@ pub(super) fn prepare(
         images: rendered,
         overlay: !request.no_overlay && overlay_works(&images),
         users: request.private_users.then(Users::default),
+        labels: None,
     };
     let pods = Pods::create(&context.data_dir).doing("cannot open the pods")?;
     let pod = podfiles::prepare(context, &pods, &images, &mut made_of)?;

@@ -72,6 +72,7 @@ pub(super) fn start(
         let launch = Launch {
             overlays: made_of.overlays(),
             users: made_of.users.take().and_then(|users| users.namespace),
+            labels: made_of.labels.take(),
             entrypoint: stage1::run_path(&stage1.manifest)?,
             version: stage1::interface_version(&stage1.manifest),
             args,

@@ -1,14 +1,16 @@
 //! `rkt run-prepared`.
 
+use appc::{PodManifest, RuntimeApp};
 use clap::ArgMatches;
 use pod::{LockedPod, Pods, State};
+use stage1_abi::Labels;
 
 use super::{Entry, run_flags};
 use crate::cli::flags::{Values, words};
 use crate::context::Context;
 use crate::failure::{Doing, Failure, Outcome};
 use crate::launch::{self, Launch, Overlay};
-use crate::{podfiles, private_users, stage1};
+use crate::{podfiles, private_users, selinux, stage1};
 
 /// The entry in the table of commands.
 pub(super) const ENTRY: Entry = Entry {
@@ -56,13 +58,15 @@ fn run_prepared(context: &Context, matches: &ArgMatches) -> Outcome {
     let mut args = start.args;
     args.uuid = pod.uuid().to_owned();
     args.private_users = users;
-    let overlays = overlays(&locked, &names)?;
+    let labels = selinux::of_prepared(&pods, pod.dir())?;
+    let overlays = overlays(&locked, &manifest, labels.as_ref())?;
     let launch = Launch {
         users: match users.filter(|_| !overlays.is_empty()) {
             Some(users) => Some(private_users::namespace(users)?),
             None => None,
         },
         overlays,
+        labels,
         entrypoint: stage1::run_path(&stage1)?,
         version: stage1::interface_version(&stage1),
         args,
@@ -88,20 +92,28 @@ fn take(context: &Context, pods: &Pods, uuid: &str) -> Result<LockedPod, Failure
 }
 
 /// The trees that the pod was prepared with.
-fn overlays(locked: &LockedPod, apps: &[String]) -> Result<Vec<Overlay>, Failure> {
+fn overlays(
+    locked: &LockedPod,
+    manifest: &PodManifest,
+    labels: Option<&Labels>,
+) -> Result<Vec<Overlay>, Failure> {
     let pod = locked.pod();
     let problem = || format!("cannot find the trees of pod {:?}", pod.uuid());
     if !pod.uses_overlay().doing_with(problem)? {
         return Ok(Vec::new());
     }
-    let tree = |tree: Option<String>, app: Option<String>| match tree {
-        Some(tree) if !tree.is_empty() && !tree.contains('/') => Ok(Overlay { tree, app }),
+    let tree = |tree: Option<String>, app: Option<&RuntimeApp>| match tree {
+        Some(tree) if !tree.is_empty() && !tree.contains('/') => Ok(Overlay {
+            tree,
+            app: app.map(|app| app.name.to_string()),
+            context: selinux::of_root(labels, app.and_then(|app| app.app.as_ref())),
+        }),
         _ => Err(Failure::new(problem())),
     };
     let mut all = vec![tree(pod.stage1_tree().doing_with(problem)?, None)?];
-    for app in apps {
-        let id = pod.app_tree(app).doing_with(problem)?;
-        all.push(tree(id, Some(app.clone()))?);
+    for app in &manifest.apps {
+        let id = pod.app_tree(&app.name).doing_with(problem)?;
+        all.push(tree(id, Some(app))?);
     }
     Ok(all)
 }

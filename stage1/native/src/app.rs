@@ -29,7 +29,7 @@ pub(crate) fn add(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error>
     let runtime = manifest
         .app(&args.app)
         .ok_or_else(|| Error::app(&args.app, "the pod manifest does not have it"))?;
-    let mut run_args = runtime_config::read(args.uuid.as_deref().unwrap_or_default())?;
+    let (mut run_args, labels) = runtime_config::read(args.uuid.as_deref().unwrap_or_default())?;
     run_args.interactive = false;
     for (pod, app) in [
         (
@@ -58,7 +58,7 @@ pub(crate) fn add(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error>
         cgroups: pod_cgroup.is_some(),
         own_network: nets != NetList::Host,
     };
-    let isolation = isolators::of_pod(&manifest, &run_args, means)?;
+    let isolation = isolators::of_pod(&manifest, &run_args, means, labels.as_ref())?;
     let pod = Pod {
         args: &run_args,
         manifest: &manifest,

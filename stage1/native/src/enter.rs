@@ -81,18 +81,19 @@ fn plan(args: &EnterArgs) -> Result<AppPlan, Error> {
         .app(&args.app)
         .ok_or_else(|| Error::Enter(format!("there is no app {:?} in the pod", args.app)))?;
     let mut app: App = manifest::app_of(runtime)?;
-    let mut run_args = runtime_config::read("")?;
+    let (mut run_args, mut labels) = runtime_config::read("")?;
     let mut insecure = run_args.insecure;
     if args.privileged {
         insecure = ALL_INSECURE;
         app = as_root(app);
+        labels = None;
     }
     run_args.insecure = insecure;
     let means = isolators::Means {
         cgroups: true,
         own_network: true,
     };
-    let isolation = isolators::of_pod(&pod, &run_args, means)?;
+    let isolation = isolators::of_pod(&pod, &run_args, means, labels.as_ref())?;
     let isolation = isolators::of_app(&args.app, &app, &isolation)?;
     let text = |arg: &OsString| arg.clone().into_string();
     let command: Result<Vec<String>, _> = args.command.iter().map(text).collect();
@@ -117,6 +118,7 @@ fn plan(args: &EnterArgs) -> Result<AppPlan, Error> {
         sockets: Vec::new(),
         operations: Vec::new(),
         security: isolation.security,
+        file_context: None,
         user_namespace: false,
         cgroup: None,
     })

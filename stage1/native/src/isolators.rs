@@ -18,6 +18,7 @@ pub(crate) use outcome::Outcomes;
 pub(crate) use pod::{Means, PodIsolation, limits_block_devices, of_pod};
 
 use crate::error::Error;
+use labels::Labelled;
 use outcome::Fate;
 
 /// The default filter, compiled with rkt.
@@ -34,6 +35,8 @@ const UNKNOWN: &str = "rkt does not know it";
 pub(crate) struct Isolation {
     pub(crate) limits: Limits,
     pub(crate) security: Security,
+    /// The SELinux context of what is mounted for it.
+    pub(crate) file_context: Option<String>,
     /// What became of each.
     pub(crate) outcomes: Outcomes,
 }
@@ -51,7 +54,7 @@ struct Wishes {
     ambient: bool,
     no_new_privileges: bool,
     oom_score_adj: Option<i32>,
-    apparmor: Option<String>,
+    labels: Labelled,
     filter: Filter,
 }
 
@@ -63,7 +66,7 @@ pub(crate) fn of_app(name: &str, app: &App, pod: &PodIsolation) -> Result<Isolat
         ambient: false,
         no_new_privileges: false,
         oom_score_adj: None,
-        apparmor: None,
+        labels: Labelled::of_pod(pod.labels.as_ref()),
         filter: Filter::Default,
     };
     let mut outcomes = Outcomes::default();
@@ -86,9 +89,11 @@ pub(crate) fn of_app(name: &str, app: &App, pod: &PodIsolation) -> Result<Isolat
         seccomp,
         no_new_privileges: wishes.no_new_privileges || pod.no_new_privileges,
         oom_score_adj: wishes.oom_score_adj.or(pod.oom_score_adj),
-        apparmor: wishes.apparmor,
+        apparmor: wishes.labels.apparmor,
+        selinux: wishes.labels.process,
     };
     Ok(Isolation {
+        file_context: wishes.labels.file,
         limits: wishes.limits,
         security,
         outcomes,
@@ -148,7 +153,8 @@ impl Wishes {
             IsolatorValue::NetworkBandwidth(_) | IsolatorValue::Sysctl(_) => {
                 Fate::unsupported(NOT_ALONE)
             }
-            _ => labels::fate(value, Some(&mut self.apparmor))
+            _ => (self.labels)
+                .take(value, pod.labels.as_ref())
                 .unwrap_or_else(|| Fate::unsupported(UNKNOWN)),
         })
     }

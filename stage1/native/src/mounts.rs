@@ -4,19 +4,29 @@ use std::path::{Path, PathBuf};
 
 use appc::{App, PodManifest, RuntimeApp, Volume, VolumeKind};
 use sandbox::cgroup::Device;
-use stage1_abi::{PrivateUsers, path};
+use sandbox::label::selinux::FilesIn;
+use stage1_abi::{Labels, PrivateUsers, path};
 use supervisor::{MountPlan, VolumePlan};
 
 use crate::error::Error;
 use crate::layout;
 use crate::plan::Volumes;
 
+/// Who the files that are made for a pod belong to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Owner<'a> {
+    /// The ids of its user namespace.
+    pub(crate) users: Option<PrivateUsers>,
+    /// Its SELinux contexts.
+    pub(crate) labels: Option<&'a Labels>,
+}
+
 /// An app's mounts: those of the pod manifest, and its mount points that a volume has the name of.
 pub(crate) fn of_app(
     pod: &PodManifest,
     runtime: &RuntimeApp,
     app: &App,
-    users: Option<PrivateUsers>,
+    owner: Owner<'_>,
     volumes: &mut Volumes,
 ) -> Result<Vec<MountPlan>, Error> {
     let name = runtime.name.as_str();
@@ -40,7 +50,7 @@ pub(crate) fn of_app(
             &key,
             &mount.path,
             read_only,
-            users,
+            owner,
             volumes,
         )?);
     }
@@ -59,7 +69,7 @@ pub(crate) fn of_app(
             volume.name.as_str(),
             &point.path,
             read_only,
-            users,
+            owner,
             volumes,
         )?);
     }
@@ -105,7 +115,7 @@ fn mount_plan(
     key: &str,
     target: &str,
     read_only: bool,
-    users: Option<PrivateUsers>,
+    owner: Owner<'_>,
     volumes: &mut Volumes,
 ) -> Result<MountPlan, Error> {
     // The flavor's default is to take what is mounted below along (surface of the original).
@@ -117,7 +127,7 @@ fn mount_plan(
             (VolumeKind::Host, None) => {
                 return Err(Error::app(key, "a host volume needs a source"));
             }
-            (VolumeKind::Empty, _) => empty_volume(volume, key, users)?,
+            (VolumeKind::Empty, _) => empty_volume(volume, key, owner)?,
         };
         volumes.insert(
             key.to_owned(),
@@ -140,20 +150,22 @@ fn mount_plan(
 
 /// Makes the directory of an empty volume, which lives as long as the pod. One that is there was
 /// filled by stage0, or is another app's too.
-fn empty_volume(volume: &Volume, key: &str, users: Option<PrivateUsers>) -> Result<PathBuf, Error> {
+fn empty_volume(volume: &Volume, key: &str, owner: Owner<'_>) -> Result<PathBuf, Error> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
     let directory = Path::new(path::SHARED_VOLUMES).join(key);
     if directory.is_dir() {
         return Ok(directory);
     }
     let make = || {
+        let label = |labels: &Labels| FilesIn::new(&labels.file);
+        let _files = owner.labels.map(label).transpose()?;
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o755)
             .create(&directory)?;
         let own = |id: Option<u32>| {
             let id = id.unwrap_or(0);
-            users.map_or(id, |users| users.on_host(id))
+            owner.users.map_or(id, |users| users.on_host(id))
         };
         chown(&directory, Some(own(volume.uid)), Some(own(volume.gid)))?;
         // After chown, which would take set-id bits away; and free of the umask.

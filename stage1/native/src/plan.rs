@@ -11,6 +11,7 @@ use supervisor::{AppPlan, LogPlan, PodPlan, StreamMode, StreamModes, VolumePlan}
 
 use crate::error::Error;
 use crate::layout::{self, Wishes};
+use crate::mounts::Owner;
 use crate::{isolators, manifest, mounts};
 
 /// How long apps may take to end after TERM.
@@ -61,6 +62,7 @@ impl Pod<'_> {
             log: log(&self.args.uuid),
             sysctls: isolation.sysctls.clone(),
             shm_size: self.shm_size()?,
+            labels: isolation.labels.clone(),
             user_namespace: self.user_namespace,
             mutable: self.args.mutable,
             debug: self.args.debug,
@@ -105,7 +107,10 @@ impl Pod<'_> {
             self.manifest,
             runtime,
             &app,
-            self.args.private_users,
+            Owner {
+                users: self.args.private_users,
+                labels: self.isolation.labels.as_ref(),
+            },
             volumes,
         )?;
         let notify = runtime.annotations.get(annotation::SUPPORTS_NOTIFY) == Some("true");
@@ -144,6 +149,7 @@ impl Pod<'_> {
             sockets: Vec::new(),
             operations,
             security: isolation.security,
+            file_context: isolation.file_context,
             user_namespace: self.user_namespace,
             cgroup,
         })

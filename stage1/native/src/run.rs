@@ -18,7 +18,7 @@ use sandbox::clone::Child;
 use sandbox::ids;
 use sandbox::memory::poll_at_rest;
 use sandbox::signals::{self, SignalFd};
-use stage1_abi::{RunArgs, env, path};
+use stage1_abi::{Labels, RunArgs, env, path};
 use supervisor::terminal::Mode;
 use supervisor::{KILLED_BY_SIGNAL, Links, StreamMode};
 
@@ -77,12 +77,13 @@ fn start(
         cgroups: location.is_some(),
         own_network: network.is_own(),
     };
-    let isolation = isolators::of_pod(&pod, args, means)?;
+    let labels = labels();
+    let isolation = isolators::of_pod(&pod, args, means, labels.as_ref())?;
     let cgroup = match &location {
         Some(location) => Some(make_cgroup(location, &isolation.limits, &devices)?),
         None => None,
     };
-    runtime_config::write(args)?;
+    runtime_config::write(args, labels.as_ref())?;
     let planned = plan::Pod {
         args,
         manifest: &pod,
@@ -182,6 +183,14 @@ fn start(
             Err(error)
         }
     }
+}
+
+/// The SELinux contexts that stage0 chose.
+fn labels() -> Option<Labels> {
+    Some(Labels {
+        process: std::env::var(env::SELINUX_CONTEXT).ok()?,
+        file: std::env::var(env::SELINUX_MOUNT_CONTEXT).ok()?,
+    })
 }
 
 /// The lock must be the inherited one, and stays open as long as this process.

@@ -2,7 +2,7 @@
 //! dir").
 
 use serde::{Deserialize, Serialize};
-use stage1_abi::{DnsConfMode, InsecureOptions, RunArgs, path};
+use stage1_abi::{DnsConfMode, InsecureOptions, Labels, RunArgs, path};
 
 use crate::error::Error;
 use crate::run::write_file;
@@ -21,6 +21,11 @@ struct RuntimeConfig {
     insecure_options: Insecure,
     #[serde(rename = "IPCMode")]
     ipc_mode: String,
+    /// Of the pod's processes and mounts, where the host has SELinux.
+    #[serde(default)]
+    selinux_context: String,
+    #[serde(default)]
+    selinux_mount_context: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -32,7 +37,7 @@ struct Insecure {
 }
 
 /// Writes the file.
-pub(crate) fn write(args: &RunArgs) -> Result<(), Error> {
+pub(crate) fn write(args: &RunArgs, labels: Option<&Labels>) -> Result<(), Error> {
     let (resolv, hosts) = args.dns_conf_mode.names();
     let config = RuntimeConfig {
         private_users: args
@@ -51,6 +56,8 @@ pub(crate) fn write(args: &RunArgs) -> Result<(), Error> {
             disable_seccomp: args.insecure.disable_seccomp,
         },
         ipc_mode: args.ipc.clone().unwrap_or_default(),
+        selinux_context: labels.map_or_else(String::new, |labels| labels.process.clone()),
+        selinux_mount_context: labels.map_or_else(String::new, |labels| labels.file.clone()),
     };
     let text = serde_json::to_string(&config).map_err(|source| Error::Write {
         path: path::RUNTIME_CONFIG.into(),
@@ -61,7 +68,7 @@ pub(crate) fn write(args: &RunArgs) -> Result<(), Error> {
 }
 
 /// Reads back what concerns the pod's apps.
-pub(crate) fn read(uuid: &str) -> Result<RunArgs, Error> {
+pub(crate) fn read(uuid: &str) -> Result<(RunArgs, Option<Labels>), Error> {
     let failed = |source| Error::Read {
         path: path::RUNTIME_CONFIG.into(),
         source,
@@ -73,7 +80,12 @@ pub(crate) fn read(uuid: &str) -> Result<RunArgs, Error> {
         "resolv={},hosts={}",
         config.resolv_conf_mode, config.etc_hosts_mode
     );
-    Ok(RunArgs {
+    let labels = Labels {
+        process: config.selinux_context,
+        file: config.selinux_mount_context,
+    };
+    let labels = Some(labels).filter(|labels| !labels.process.is_empty());
+    let args = RunArgs {
         uuid: uuid.to_owned(),
         debug: config.debug,
         mutable: config.mutable,
@@ -89,5 +101,6 @@ pub(crate) fn read(uuid: &str) -> Result<RunArgs, Error> {
             disable_seccomp: config.insecure_options.disable_seccomp,
         },
         ..RunArgs::default()
-    })
+    };
+    Ok((args, labels))
 }

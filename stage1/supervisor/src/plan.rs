@@ -8,6 +8,7 @@ use sandbox::caps::Capabilities;
 use sandbox::cgroup::AppCgroup;
 use sandbox::seccomp::Program;
 use serde::{Deserialize, Serialize};
+use stage1_abi::Labels;
 
 /// What the supervisor of a pod carries out.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct PodPlan {
     pub sysctls: Vec<(String, String)>,
     /// How much `/dev/shm` holds, in bytes.
     pub shm_size: u64,
+    /// What the host's SELinux knows the pod by.
+    pub labels: Option<Labels>,
     /// The supervisor and its apps are in a user namespace.
     pub user_namespace: bool,
     /// Apps come and go while the pod runs; it ends only when it is told to.
@@ -93,6 +96,8 @@ pub struct AppPlan {
     pub operations: Vec<Operation>,
     /// What it may do.
     pub security: Security,
+    /// The SELinux context of the file systems that are made for it.
+    pub file_context: Option<String>,
     /// It runs in a user namespace, whose root has no privileges over the host's files and devices.
     pub user_namespace: bool,
     /// Its cgroup; `None` leaves it in the supervisor's.
@@ -184,6 +189,8 @@ pub struct Security {
     pub oom_score_adj: Option<i32>,
     /// The AppArmor profile that confines it.
     pub apparmor: Option<String>,
+    /// The SELinux context that it runs in.
+    pub selinux: Option<String>,
 }
 
 /// A mount of a volume in an app.

@@ -7,6 +7,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::Signal;
+use sandbox::label::selinux::create_sockets_in;
 use sandbox::mounts::{self, Attr};
 use sandbox::root::{Kind, Root};
 use sandbox::signals::SignalFd;
@@ -71,13 +72,16 @@ fn set_up(plan: &PodPlan) -> Result<(), Error> {
         kernel_view(&root)?;
     }
     let (size, files) = (plan.shm_size.to_string(), ("nr_inodes", "65536"));
-    memory(
-        &root,
-        "dev/shm",
-        &[("mode", "1777"), ("size", &size), files],
-    )?;
+    let context = plan.labels.as_ref().map(|labels| labels.file.as_str());
+    let shm = [("mode", "1777"), ("size", size.as_str()), files];
+    memory(&root, "dev/shm", &shm, context)?;
     // Sockets and their directories are quicker made in memory than on disk.
-    memory(&root, "run", &[("mode", "0755"), ("size", "4m")])?;
+    memory(&root, "run", &[("mode", "0755"), ("size", "4m")], context)?;
+    if let Some(labels) = &plan.labels {
+        // Apps write to the sockets of the pod's log, and say on another that they are ready. Where the
+        // policy does not allow it they are this domain's, and the policy says who may write to them.
+        let _ = create_sockets_in(&labels.process);
+    }
     mounts::pivot(&root)
 }
 
@@ -121,9 +125,16 @@ fn kernel_view(root: &Root) -> Result<(), Error> {
 }
 
 /// Mounts a file system in memory below the root.
-fn memory(root: &Root, path: &str, options: &[(&str, &str)]) -> Result<(), Error> {
+fn memory(
+    root: &Root,
+    path: &str,
+    options: &[(&str, &str)],
+    context: Option<&str>,
+) -> Result<(), Error> {
     let attr = Attr::NOSUID | Attr::NODEV | Attr::NOEXEC;
-    attach_directory(root, path, mounts::new("tmpfs", options, attr)?)
+    let labelled = mounts::labelled(context);
+    let options: Vec<_> = options.iter().copied().chain(labelled).collect();
+    attach_directory(root, path, mounts::new("tmpfs", &options, attr)?)
 }
 
 fn attach_directory(root: &Root, path: &str, mount: impl AsFd) -> Result<(), Error> {

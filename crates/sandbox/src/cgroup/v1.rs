@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
 
-use super::{Device, Limits, MOUNT, PERIOD_US, block, cpu_quota, devices, set, set_if_there};
+use super::control::{set, set_if_there};
+use super::limits::{Limits, PERIOD_US, cpu_quota};
+use super::{Device, MOUNT, block, devices};
 use crate::error::{Context, Error};
 
 /// Hierarchies that a pod joins when the host has them: those that limit it, account for it or

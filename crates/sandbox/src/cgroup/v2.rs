@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
 
-use super::{Device, Limits, MOUNT, PERIOD_US, block, cpu_quota, devices, set, set_if_there};
+use super::control::{set, set_if_there};
+use super::limits::{Limits, PERIOD_US, cpu_quota};
+use super::{Device, MOUNT, block, devices};
 use crate::error::{Context, Error};
 
 /// Controllers that limit apps, enabled where the kernel has them.
@@ -94,6 +96,9 @@ fn limit(dir: BorrowedFd<'_>, limits: &Limits) -> Result<(), Error> {
     }
     if let Some(bytes) = limits.memory_request {
         set(dir, "memory.low", &bytes.to_string())?;
+    }
+    if let Some(bytes) = limits.memory_high() {
+        set(dir, "memory.high", &bytes.to_string())?;
     }
     if let Some(millis) = limits.cpu_millis {
         set(

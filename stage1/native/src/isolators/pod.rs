@@ -6,7 +6,7 @@ use appc::{IsolatorValue, PodManifest};
 use sandbox::caps::Capabilities;
 use sandbox::cgroup::Limits;
 use sandbox::seccomp::{Arch, Mode, Policy};
-use stage1_abi::{InsecureOptions, RunArgs, annotation};
+use stage1_abi::{InsecureOptions, Labels, RunArgs, annotation};
 
 use super::outcome::{Fate, Outcomes};
 use super::{BY_OPTION, NO_CGROUPS, UNKNOWN, labels, limits, names, policy, sysctl};
@@ -40,6 +40,8 @@ pub(crate) struct PodIsolation {
     pub(super) cgroups: bool,
     /// The pod has interfaces of its own.
     pub(super) network: bool,
+    /// What the host's SELinux knows the pod by.
+    pub(crate) labels: Option<Labels>,
     /// The pod has one app and stays so: what the pod's namespaces hold may be the app's to say.
     pub(super) alone: bool,
 }
@@ -58,6 +60,7 @@ pub(crate) fn of_pod(
     manifest: &PodManifest,
     args: &RunArgs,
     means: Means,
+    labels: Option<&Labels>,
 ) -> Result<PodIsolation, Error> {
     let strict = manifest.annotations.get(annotation::STRICT_ISOLATORS) == Some("true");
     let mut pod = PodIsolation {
@@ -75,6 +78,7 @@ pub(crate) fn of_pod(
         oom_score_adj: None,
         cgroups: means.cgroups,
         network: means.own_network && args.net != "none",
+        labels: labels.cloned(),
         alone: manifest.apps.len() == 1 && !args.mutable,
     };
     let namespaces = sysctl::Namespaces {
@@ -148,7 +152,7 @@ impl PodIsolation {
             IsolatorValue::NetworkBandwidth(_) => self.bandwidth(),
             IsolatorValue::SeccompRetain(wish) => self.filtered(Mode::Retain, wish)?,
             IsolatorValue::SeccompRemove(wish) => self.filtered(Mode::Remove, wish)?,
-            _ => labels::fate(value, None).unwrap_or_else(|| Fate::unsupported(UNKNOWN)),
+            _ => labels::fate(value).unwrap_or_else(|| Fate::unsupported(UNKNOWN)),
         })
     }
 

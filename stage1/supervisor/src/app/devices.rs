@@ -34,8 +34,14 @@ const LINKS: [(&str, &str); 6] = [
 
 /// Mounts `/dev` in `root`. `stage1` is where the pod's shared memory is found, and the nodes that
 /// [`gather`] left for apps in a user namespace, which has none of its own.
-pub(super) fn mount(root: &Root, stage1: &Root, user_namespace: bool) -> Result<(), Error> {
-    let options = [("mode", "0755"), ("size", "64k"), ("nr_inodes", "256")];
+pub(super) fn mount(
+    root: &Root,
+    stage1: &Root,
+    user_namespace: bool,
+    context: Option<&str>,
+) -> Result<(), Error> {
+    let mut options = vec![("mode", "0755"), ("size", "64k"), ("nr_inodes", "256")];
+    options.extend(mounts::labelled(context));
     let dev = mounts::new("tmpfs", &options, Attr::NOSUID | Attr::NOEXEC)?;
     populate(dev.as_fd())?;
     if !user_namespace {
@@ -51,17 +57,14 @@ pub(super) fn mount(root: &Root, stage1: &Root, user_namespace: bool) -> Result<
             .context("open", "the pod's /dev")?;
         bind_nodes(&gathered, dev.as_fd(), |errno| errno == Errno::NOENT)?;
     }
-    let options = [
-        ("newinstance", ""),
-        ("ptmxmode", "0666"),
-        ("mode", "0620"),
-        ("gid", "5"),
-    ];
+    let mut options = vec![("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620")];
+    options.extend(mounts::labelled(context));
+    options.push(("gid", "5"));
     let attr = Attr::NOSUID | Attr::NOEXEC;
     let pts = match mounts::new("devpts", &options, attr) {
         // A user namespace of one id has no group 5.
         Err(error) if error.errno == Errno::INVAL && user_namespace => {
-            mounts::new("devpts", &options[..3], attr)
+            mounts::new("devpts", &options[..options.len() - 1], attr)
         }
         mount => mount,
     }?;

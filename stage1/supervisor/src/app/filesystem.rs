@@ -20,11 +20,13 @@ const NOTHING_FILE: &str = "rkt/inaccessible/file";
 const KERNEL_FS: Attr = Attr::NOSUID.union(Attr::NODEV).union(Attr::NOEXEC);
 
 /// The root file systems an app's operations work on.
-pub(super) struct Roots {
+pub(super) struct Roots<'a> {
     pub(super) stage1: Root,
     pub(super) app: Root,
     /// The app is in a user namespace.
     pub(super) user_namespace: bool,
+    /// The SELinux context of what is made for it.
+    pub(super) context: Option<&'a str>,
 }
 
 /// Opens the root of an app as the root of a mount: stage0's overlay, or, where it copied the
@@ -44,7 +46,7 @@ pub(super) fn open_root(path: &Path, user_namespace: bool) -> Result<Root, Error
     Ok(Root::from(copy))
 }
 
-impl Roots {
+impl Roots<'_> {
     /// Carries out one operation.
     pub(super) fn perform(&self, operation: &Operation) -> Result<(), Error> {
         match operation {
@@ -68,7 +70,9 @@ impl Roots {
                     mounted => mounted,
                 }
             }
-            Operation::Devices => devices::mount(&self.app, &self.stage1, self.user_namespace),
+            Operation::Devices => {
+                devices::mount(&self.app, &self.stage1, self.user_namespace, self.context)
+            }
             Operation::BindFromStage1 {
                 source,
                 target,

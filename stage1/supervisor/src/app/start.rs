@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use sandbox::clone::{Child, Cloned, Namespaces, clone, unshare};
 use sandbox::exec::{StringVec, close_on_exec_from, exec};
+use sandbox::label::{apparmor, selinux};
 use sandbox::root::Root;
 use sandbox::{Context, signals};
 
@@ -135,6 +136,7 @@ fn make_root(plan: &AppPlan, debug: bool) -> Result<(), sandbox::Error> {
         stage1,
         app: open_root(&path, plan.user_namespace)?,
         user_namespace: plan.user_namespace,
+        context: plan.file_context.as_deref(),
     };
     for operation in &plan.operations {
         if debug {
@@ -322,6 +324,10 @@ pub fn launch(
     let file = CString::new(program.as_os_str().as_bytes())
         .map_err(|_| "the program's name holds a NUL byte")?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
+    if let Some(context) = &security.selinux {
+        // Where the policy does not allow it the app finds its keyring closed, as it would without.
+        let _ = selinux::create_keys_in(context);
+    }
     sandbox::exec::leave_session_keyring();
     close_on_exec_from(3)
         .context("close", "descriptors")
@@ -330,13 +336,23 @@ pub fn launch(
         .context("pass", "sockets")
         .map_err(|e| e.to_string())?;
     signals::reset();
+    if let Some(context) = &security.selinux {
+        selinux::execute_in(context)
+            .map_err(|e| format!("cannot run it in the SELinux context {context:?}: {e}"))?;
+    }
     if let Some(profile) = &security.apparmor {
-        sandbox::label::confine_at_exec(profile)
+        apparmor::confine_at_exec(profile)
             .map_err(|e| format!("cannot confine it by the AppArmor profile {profile:?}: {e}"))?;
     }
     become_user(identity, security).map_err(|e| e.to_string())?;
     let Err(errno) = exec(&file, &args, &env);
-    Err(diagnose::explain(&program, errno))
+    let mut reason = diagnose::explain(&program, errno);
+    if let Some(context) = security.selinux.as_ref().filter(|_| errno == Errno::ACCESS) {
+        reason.push_str(&format!(
+            " (or SELinux does not let it run in the context {context:?}: the kernel's log says so)"
+        ));
+    }
+    Err(reason)
 }
 
 /// A bare name is looked up in the app's own PATH.
