@@ -118,6 +118,7 @@ fn plan(args: &EnterArgs) -> Result<AppPlan, Error> {
         operations: Vec::new(),
         security: isolation.security,
         user_namespace: false,
+        devices: None,
         cgroup: None,
     })
 }

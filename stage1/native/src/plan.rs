@@ -145,6 +145,7 @@ impl Pod<'_> {
             operations,
             security: isolation.security,
             user_namespace: self.user_namespace,
+            devices: None,
             cgroup,
         })
     }

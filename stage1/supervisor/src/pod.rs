@@ -68,7 +68,7 @@ fn set_up(plan: &PodPlan) -> Result<(), Error> {
         gather(volume, &root)?;
     }
     if plan.user_namespace {
-        kernel_view(&root)?;
+        kernel_view(&root, plan.binds_devices())?;
     }
     let (size, files) = (plan.shm_size.to_string(), ("nr_inodes", "65536"));
     memory(
@@ -103,14 +103,16 @@ fn set_parameters(parameters: &[(String, String)]) -> Result<(), Error> {
 
 /// What root of a user namespace cannot make anew once the host's tree is gone: device nodes, and
 /// `/proc` and `/sys`, which the kernel mounts there only where it can be seen in full already.
-fn kernel_view(root: &Root) -> Result<(), Error> {
-    memory_for(
-        root,
-        "dev",
-        &[("mode", "0755"), ("size", "64k")],
-        Attr::NOSUID | Attr::NOEXEC,
-    )?;
-    crate::app::gather_devices(root)?;
+fn kernel_view(root: &Root, devices: bool) -> Result<(), Error> {
+    if devices {
+        memory_for(
+            root,
+            "dev",
+            &[("mode", "0755"), ("size", "64k")],
+            Attr::NOSUID | Attr::NOEXEC,
+        )?;
+        crate::app::gather_devices(root)?;
+    }
     let attr = Attr::NOSUID | Attr::NODEV | Attr::NOEXEC;
     attach_directory(root, "/proc", mounts::new("proc", &[], attr)?)?;
     let sysfs = match mounts::new("sysfs", &[], attr) {

@@ -10,7 +10,7 @@ use sandbox::mounts::{self, Attr};
 use sandbox::root::{Kind, Root};
 use sandbox::{Context, Error};
 
-use super::devices;
+use super::devices::{self, Nodes};
 use crate::plan::{MountPlan, Operation};
 
 /// Nothing can be read from these, whoever tries; they are part of the stage1 image.
@@ -20,11 +20,13 @@ const NOTHING_FILE: &str = "rkt/inaccessible/file";
 const KERNEL_FS: Attr = Attr::NOSUID.union(Attr::NODEV).union(Attr::NOEXEC);
 
 /// The root file systems an app's operations work on.
-pub(super) struct Roots {
+pub(super) struct Roots<'a> {
     pub(super) stage1: Root,
     pub(super) app: Root,
     /// The app is in a user namespace.
     pub(super) user_namespace: bool,
+    /// Where its device nodes come from.
+    pub(super) nodes: Nodes<'a>,
 }
 
 /// Opens the root of an app as the root of a mount: stage0's overlay, or, where it copied the
@@ -44,7 +46,7 @@ pub(super) fn open_root(path: &Path, user_namespace: bool) -> Result<Root, Error
     Ok(Root::from(copy))
 }
 
-impl Roots {
+impl Roots<'_> {
     /// Carries out one operation.
     pub(super) fn perform(&self, operation: &Operation) -> Result<(), Error> {
         match operation {
@@ -68,7 +70,7 @@ impl Roots {
                     mounted => mounted,
                 }
             }
-            Operation::Devices => devices::mount(&self.app, &self.stage1, self.user_namespace),
+            Operation::Devices => devices::mount(&self.app, &self.stage1, self.nodes),
             Operation::BindFromStage1 {
                 source,
                 target,
