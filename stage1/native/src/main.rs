@@ -15,6 +15,7 @@ mod layout;
 mod manifest;
 mod mounts;
 mod network;
+mod pasta;
 mod plan;
 mod run;
 mod runtime_config;

@@ -12,6 +12,7 @@ use stage1_abi::{FileMode, RunArgs, path};
 
 use crate::error::Error;
 use crate::manifest;
+use crate::pasta::{self, Pasta};
 
 /// The local configuration directory unless stage0 names another.
 const LOCAL_CONFIG: &str = "/etc/rkt";
@@ -24,6 +25,8 @@ pub(crate) struct Network {
     plan: net::Plan,
     /// The pod shares the network of who runs rkt.
     host: bool,
+    /// The pod is an ordinary user's, and these ports lead to it.
+    passed_on: Option<Vec<Forward>>,
 }
 
 impl Network {
@@ -31,9 +34,7 @@ impl Network {
     pub(crate) fn plan(args: &RunArgs, pod: &PodManifest) -> Result<Self, Error> {
         let nets = NetList::parse(&args.net).map_err(said)?;
         if matches!(nets, NetList::Networks { .. }) && !sandbox::ids::is_hosts() {
-            return Err(Error::Network(
-                "an ordinary user cannot attach a pod to the host's networks: give --net=none or --net=host".into(),
-            ));
+            return Self::of_ordinary_user(args, pod, &nets);
         }
         let local_config = local_config(args.local_config.as_deref());
         let ports = forwards(pod)?;
@@ -49,7 +50,42 @@ impl Network {
         Ok(Self {
             plan,
             host: nets == NetList::Host,
+            passed_on: None,
         })
+    }
+
+    /// The default network of a pod that has no privileges on the host.
+    fn of_ordinary_user(args: &RunArgs, pod: &PodManifest, nets: &NetList) -> Result<Self, Error> {
+        if *nets != NetList::parse("default").map_err(said)? {
+            return Err(Error::Network(
+                "an ordinary user cannot attach a pod to the host's networks: give none of them, --net=none or --net=host"
+                    .into(),
+            ));
+        }
+        let forwards = forwards(pod)?;
+        pasta::check(&forwards)?;
+        let local_config = local_config(args.local_config.as_deref());
+        let request = Request {
+            pod: &args.uuid,
+            nets: &NetList::None,
+            local_config: &local_config,
+            ports: &[],
+            bandwidth: None,
+            paths: &paths(&local_config),
+        };
+        Ok(Self {
+            plan: net::plan(&request).map_err(said)?,
+            host: false,
+            passed_on: Some(forwards),
+        })
+    }
+
+    /// What connects an ordinary user's pod.
+    pub(crate) fn connect(&self, namespace: Option<&OwnedFd>) -> Result<Option<Pasta>, Error> {
+        match (&self.passed_on, namespace) {
+            (Some(forwards), Some(namespace)) => pasta::start(namespace, forwards).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Whether the pod has a network stack of its own.

@@ -27,6 +27,7 @@ use crate::error::Error;
 use crate::host::{self, Telling};
 use crate::isolators::{self, Means};
 use crate::network::{End, Network};
+use crate::pasta::Pasta;
 use crate::sockets::{self, Socket};
 use crate::{FAILURE, gc, manifest, mounts, network, plan, runtime_config};
 
@@ -54,6 +55,8 @@ struct Running {
     _mode: Option<Mode>,
     /// The pod's ports on the host, and its leases of DHCP servers.
     networks: Option<PodNetworks>,
+    /// What connects an ordinary user's pod.
+    _pasta: Option<Pasta>,
     /// Where the pod's readiness is told.
     telling: Option<Telling>,
 }
@@ -122,7 +125,7 @@ fn start(
         if let Some(networks) = &networks {
             network::write_resolv_conf(args, networks)?;
         }
-        Ok(networks)
+        Ok((networks, network.connect(namespace)?))
     };
     // Usually beside the making of the apps' file systems.
     let mut early = match network.comes_first(args) && !user_namespace {
@@ -165,13 +168,14 @@ fn start(
         host::register(&args.uuid, pid);
     }
     match early.map_or_else(|| set_up(namespace), Ok) {
-        Ok(networks) => {
+        Ok((networks, pasta)) => {
             rustix::io::write(&go, b"G").context("start", "the apps")?;
             Ok(Running {
                 supervisor,
                 signals,
                 _mode: mode,
                 networks,
+                _pasta: pasta,
                 telling,
             })
         }
