@@ -59,6 +59,7 @@ mod registry_faults;
 mod registry_tokens;
 mod rendering;
 mod rootless;
+mod rootless_net;
 mod stages;
 mod start_errors;
 mod stats;

@@ -5,21 +5,21 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::process::Command;
 use std::time::Duration;
 
-use e2e::{Lab, Output, Rkt, Running, fixtures, until};
+use e2e::{Output, Rkt, Running, fixtures, until};
 
 const USER: u32 = 54_400;
 const FIRST: u32 = 7_000_000;
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// An ordinary user with an engine of her own. She is known only in the mount namespaces that her
 /// commands run in.
-struct User {
-    rkt: Rkt,
+pub(crate) struct User {
+    pub(crate) rkt: Rkt,
 }
 
 impl User {
     /// With this many ids beside her own.
-    fn new(count: u32) -> Self {
+    pub(crate) fn new(count: u32) -> Self {
         let rkt = Rkt::new();
         let etc = rkt.path("etc");
         fs::create_dir(&etc).unwrap();
@@ -49,7 +49,7 @@ impl User {
         Self { rkt }
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let inner = self.rkt.command(args);
         let script = "for f in passwd subuid subgid; do mount --bind \"$0/$f\" /etc/$f || exit 99; done; \
                       mount --bind \"$0/tun\" /dev/net/tun || exit 99; \
@@ -64,17 +64,17 @@ impl User {
     }
 
     #[track_caller]
-    fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         Running::start(self.command(args)).finish()
     }
 
     #[track_caller]
-    fn ok(&self, args: &[&str]) -> String {
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
         self.run(args).expect(0).text().to_owned()
     }
 
     #[track_caller]
-    fn fetch(&self, image: &e2e::Aci) -> String {
+    pub(crate) fn fetch(&self, image: &e2e::Aci) -> String {
         let file = self.rkt.image(image);
         self.ok(&["fetch", "--full", &file])
     }
@@ -89,7 +89,7 @@ impl User {
     }
 
     #[track_caller]
-    fn stop(&self, uuid: &str) {
+    pub(crate) fn stop(&self, uuid: &str) {
         self.run(&["stop", uuid]).expect(0);
         until(LIMIT, "the pod's end", || {
             self.ok(&["status", uuid]).contains("state=exited")
@@ -98,7 +98,7 @@ impl User {
 
     /// Collects as the user, and finds nothing left.
     #[track_caller]
-    fn assert_clean(&self) {
+    pub(crate) fn assert_clean(&self) {
         for _ in 0..2 {
             let args = ["gc", "--grace-period=0s", "--expire-prepared=0s"];
             let output = self.run(&args).expect(0);
@@ -110,7 +110,7 @@ impl User {
     }
 }
 
-fn shell<'a>(image: &'a str, script: &'a str) -> [&'a str; 5] {
+pub(crate) fn shell<'a>(image: &'a str, script: &'a str) -> [&'a str; 5] {
     [image, "--exec=/bin/sh", "--", "-c", script]
 }
 
@@ -427,103 +427,4 @@ fn an_ordinary_user_attaches() {
         pod.finish().expect(5);
         user.assert_clean();
     }
-}
-
-/// Through `pasta`, as the user's own connections; the host is a lab's.
-#[test]
-fn the_default_network_and_ports_of_the_host() {
-    let user = User::new(65_536);
-    let lab = Lab::new();
-    // The far host is not the gateway, whose address `pasta` has other uses for.
-    lab.ip("route add default via 192.0.2.9");
-    let image = user.fetch(&fixtures::busybox().port("web", "tcp", 80));
-    let pages = user.rkt.path("pages");
-    fs::create_dir(&pages).unwrap();
-    fs::write(pages.join("page"), "from afar\n").unwrap();
-    fs::write(pages.join("large"), vec![b'x'; 4_000_000]).unwrap();
-    let directory = pages.to_str().unwrap();
-    let server = ["httpd", "-f", "-p", "8080", "-h", directory];
-    let server = Running::start(lab.far("busybox", &server));
-    // Outwards, where the far host sees the host; the host's own loopback is not the pod's.
-    let script = r"b='busybox wget -q -O -'; \
-        for n in 1 2 3 4 5; do $b http://192.0.2.1:8080/page && break; sleep 1; done; \
-        $b http://192.0.2.1:8080/large | wc -c; \
-        busybox ip addr show eth0 | grep -c 'inet 192.0.2.2/'; ls /sys/class/net | tr '\n' ' '; \
-        mkdir /www; echo from the pod > /www/page; exec busybox httpd -f -p 80 -h /www";
-    let save = user.rkt.data().join("uuid");
-    let save_flag = format!("--uuid-file-save={}", save.display());
-    let flags = ["run", &save_flag, "--port=web:18080"];
-    let args = [&flags[..], &shell(&image, script)].concat();
-    let mut running = Running::start(lab.wrap(&user.command(&args)));
-    let url = |address: &str| format!("http://{address}:18080/page");
-    let (near, far) = (url("127.0.0.1"), url(Lab::HOST));
-    fn words(url: &str) -> [&str; 7] {
-        ["wget", "-q", "-T", "5", "-O", "-", url]
-    }
-    let answers = |command: Command| lab.finish(command).stdout == "from the pod\n";
-    running.await_stdout("eth0 lo");
-    until(LIMIT, "a page from the pod", || {
-        answers(lab.host("busybox", &words(&near)))
-    });
-    until(LIMIT, "a page for another host", || {
-        answers(lab.far("busybox", &words(&far)))
-    });
-    let uuid = fs::read_to_string(&save).unwrap();
-    user.stop(&uuid);
-    let output = running.finish();
-    let said = ["from afar", "4000000", "1", "eth0 lo"];
-    assert!(output.app_lines().starts_with(&said), "{}", output.all());
-    until(LIMIT, "pasta's end", || pastas(&user).is_empty());
-    drop(server);
-    user.assert_clean();
-}
-
-/// Those of the user's pods that run.
-fn pastas(user: &User) -> String {
-    let command = format!("^/usr/bin/pasta.*{}", user.rkt.data().display());
-    let output = Command::new("pgrep")
-        .args(["-f", &command])
-        .output()
-        .unwrap();
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// However the pod ends, its `pasta` ends with it.
-#[test]
-fn a_killed_pods_network_goes_with_it() {
-    let user = User::new(65_536);
-    let lab = Lab::new();
-    lab.ip("route add default via 192.0.2.9");
-    let image = user.fetch(&fixtures::busybox());
-    let args = shell(&image, "echo up; exec sleep 1000");
-    let mut running = Running::start(lab.wrap(&user.command(&[&["run"], &args[..]].concat())));
-    running.await_stdout("up");
-    assert_ne!(pastas(&user), "");
-    let list = user.ok(&["list", "--full", "--no-legend"]);
-    let pid = user.ok(&["status", list.split_whitespace().next().unwrap()]);
-    let pid = pid.lines().find_map(|l| l.strip_prefix("pid=")).unwrap();
-    let parent = rustix::process::Pid::from_raw(e2e::parent_of(pid).parse().unwrap()).unwrap();
-    rustix::process::kill_process(parent, rustix::process::Signal::KILL).unwrap();
-    running.finish();
-    until(LIMIT, "pasta's end", || pastas(&user).is_empty());
-    user.assert_clean();
-}
-
-/// What an ordinary user's network is not.
-#[test]
-fn networks_that_an_ordinary_user_cannot_have() {
-    let user = User::new(65_536);
-    let image = user.fetch(&fixtures::busybox().port("s", "sctp", 38));
-    let run = |flags: &[&str]| user.run(&[&["run"], flags, &[&image, "--exec=/bin/true"]].concat());
-    run(&["--net=other"]).refused(&["--net=none", "--net=host"]);
-    run(&["--port=s:1038"]).refused(&["TCP or UDP"]);
-    // On a host without it.
-    let inner = user.command(&["run", &image, "--exec=/bin/true"]);
-    let hide = "mount --bind /dev/null /usr/bin/pasta; exec \"$@\"";
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", hide, "sh"]);
-    command.arg(inner.get_program()).args(inner.get_args());
-    let output = Running::start(command).finish();
-    output.refused(&["/usr/bin/pasta", "passt", "--net=none"]);
-    user.assert_clean();
 }

@@ -17,6 +17,7 @@ mod mounts;
 mod network;
 mod pasta;
 mod plan;
+mod relay;
 mod run;
 mod runtime_config;
 mod sockets;

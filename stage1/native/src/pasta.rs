@@ -8,7 +8,6 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::Command;
 
-use net::{Forward, Protocol};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, WaitOptions, set_parent_process_death_signal, wait};
 use sandbox::clone::{Child, Cloned, Namespaces, clone};
@@ -20,30 +19,44 @@ use crate::error::Error;
 /// Where Debian has it.
 const PROGRAM: &str = "/usr/bin/pasta";
 /// The interface's name in the pod.
-const INTERFACE: &str = "eth0";
+pub(crate) const INTERFACE: &str = "eth0";
+/// The pod reaches neither the host's loopback nor, by its own, ports there; and nothing comes in.
+const ARGUMENTS: [&str; 15] = [
+    "--config-net",
+    "--quiet",
+    "--netns-only",
+    "--no-map-gw",
+    "-t",
+    "none",
+    "-u",
+    "none",
+    "-T",
+    "none",
+    "-U",
+    "none",
+    "-I",
+    INTERFACE,
+    "--netns",
+];
 
 /// A running `pasta`; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Pasta(Child);
 
-/// Whether there is one on this host, and the ports are of kinds that it passes on.
-pub(crate) fn check(forwards: &[Forward]) -> Result<(), Error> {
-    if let Err(error) = rustix::fs::access(PROGRAM, rustix::fs::Access::EXEC_OK) {
-        return Err(Error::Network(format!(
-            "an ordinary user's pod has its network through {PROGRAM}: {error}: install Debian's \
+/// Whether there is one on this host.
+pub(crate) fn check() -> Result<(), Error> {
+    rustix::fs::access(PROGRAM, rustix::fs::Access::EXEC_OK).map_err(|errno| {
+        let reason = std::io::Error::from(errno);
+        Error::Network(format!(
+            "an ordinary user's pod has its network through {PROGRAM}: {reason}: install the package \
              passt, or give --net=none or --net=host"
-        )));
-    }
-    match forwards.iter().find(|f| f.from.protocol == Protocol::Sctp) {
-        Some(_) => Err(Error::Network(
-            "ports of an ordinary user's pod are of TCP or UDP".into(),
-        )),
-        None => Ok(()),
-    }
+        ))
+    })
 }
 
-/// Connects the pod's network namespace, and leads ports of the host to it.
-pub(crate) fn start(namespace: &OwnedFd, forwards: &[Forward]) -> Result<Pasta, Error> {
+/// Connects the pod's network namespace: an interface there that has the host's addresses and
+/// routes. Ports are passed on by [`crate::relay`].
+pub(crate) fn start(namespace: &OwnedFd) -> Result<Pasta, Error> {
     // A descriptor of another process's is closed to it: it finds the namespace by a mount, in the
     // mount namespace of this process and its children.
     let place = Path::new(path::NETNS);
@@ -55,7 +68,7 @@ pub(crate) fn start(namespace: &OwnedFd, forwards: &[Forward]) -> Result<Pasta, 
         path: ".".into(),
         source,
     })?;
-    let arguments = arguments(&directory.join(place), forwards);
+    let namespace = directory.join(place);
     let (answers, says) = pipe_with(PipeFlags::CLOEXEC).context("make", "a pipe")?;
     // SAFETY: this process has one thread.
     match unsafe { clone(Namespaces::PID, None) }.context("start", PROGRAM)? {
@@ -63,14 +76,16 @@ pub(crate) fn start(namespace: &OwnedFd, forwards: &[Forward]) -> Result<Pasta, 
             let _ = set_parent_process_death_signal(Some(Signal::KILL));
             // SAFETY: the copy of the descriptor in this process is used by nobody else.
             unsafe { rustix::io::close(answers.as_raw_fd()) };
-            attend(&arguments, says)
+            attend(&namespace, says)
         }
         Cloned::Parent(child) => {
             drop(says);
             let pasta = Pasta(child);
             match ids::wait(&answers) {
                 Ok(true) => Ok(pasta),
-                _ => Err(Error::Network(format!("{PROGRAM} failed, see above"))),
+                _ => Err(Error::Network(format!(
+                    "{PROGRAM} failed, see above: without it there are --net=none and --net=host"
+                ))),
             }
         }
     }
@@ -78,11 +93,12 @@ pub(crate) fn start(namespace: &OwnedFd, forwards: &[Forward]) -> Result<Pasta, 
 
 /// In the first process of its own pid namespace: starts it, says when it is ready, and stays as
 /// long as it does.
-fn attend(arguments: &[String], says: OwnedFd) -> ! {
+fn attend(namespace: &Path, says: OwnedFd) -> ! {
     let _ = sandbox::exec::close_on_exec_from(3);
     // It goes to the background once it is ready.
     let output = Command::new(PROGRAM)
-        .args(arguments)
+        .args(ARGUMENTS)
+        .arg(namespace)
         .stdin(std::process::Stdio::null())
         .output();
     match output {
@@ -101,28 +117,6 @@ fn attend(arguments: &[String], says: OwnedFd) -> ! {
     drop(says);
     while wait(WaitOptions::empty()).is_ok() {}
     sandbox::exec::exit_now(0)
-}
-
-fn arguments(namespace: &Path, forwards: &[Forward]) -> Vec<String> {
-    let mut all = vec!["--config-net", "--quiet", "--netns-only"];
-    // The pod reaches neither the host's loopback nor, by its own, ports there.
-    all.extend(["--no-map-gw", "-T", "none", "-U", "none", "-I", INTERFACE]);
-    let mut all: Vec<String> = all.into_iter().map(str::to_owned).collect();
-    for (flag, protocol) in [("-t", Protocol::Tcp), ("-u", Protocol::Udp)] {
-        let ports = forwards.iter().filter(|f| f.from.protocol == protocol);
-        let mut specs: Vec<String> = ports
-            .map(|f| {
-                let address = f.from.addr.map_or(String::new(), |a| format!("{a}/"));
-                format!("{address}{}:{}", f.from.port, f.pod_port)
-            })
-            .collect();
-        if specs.is_empty() {
-            specs.push("none".into());
-        }
-        all.extend(specs.into_iter().flat_map(|spec| [flag.to_owned(), spec]));
-    }
-    all.extend(["--netns".to_owned(), namespace.display().to_string()]);
-    all
 }
 
 impl Drop for Pasta {

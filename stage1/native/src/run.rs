@@ -26,8 +26,7 @@ use crate::birth::Birth;
 use crate::error::Error;
 use crate::host::{self, Telling};
 use crate::isolators::{self, Means};
-use crate::network::{End, Network};
-use crate::pasta::Pasta;
+use crate::network::{Connection, End, Network};
 use crate::sockets::{self, Socket};
 use crate::{FAILURE, gc, manifest, mounts, network, plan, runtime_config};
 
@@ -56,7 +55,7 @@ struct Running {
     /// The pod's ports on the host, and its leases of DHCP servers.
     networks: Option<PodNetworks>,
     /// What connects an ordinary user's pod.
-    _pasta: Option<Pasta>,
+    _connection: Option<Connection>,
     /// Where the pod's readiness is told.
     telling: Option<Telling>,
 }
@@ -168,14 +167,14 @@ fn start(
         host::register(&args.uuid, pid);
     }
     match early.map_or_else(|| set_up(namespace), Ok) {
-        Ok((networks, pasta)) => {
+        Ok((networks, connection)) => {
             rustix::io::write(&go, b"G").context("start", "the apps")?;
             Ok(Running {
                 supervisor,
                 signals,
                 _mode: mode,
                 networks,
-                _pasta: pasta,
+                _connection: connection,
                 telling,
             })
         }
