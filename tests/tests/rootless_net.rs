@@ -55,7 +55,8 @@ fn a_pod_reaches_others_and_not_the_hosts_own() {
     let _far = Running::start(lab.far("busybox", &serve("8080")));
     let _own = Running::start(lab.host("busybox", &serve("8081")));
     until(LIMIT, "the servers", || {
-        let page = |near, address| said(&lab, near, &["busybox", "wget", "-qO-", address]) == "a page\n";
+        let page =
+            |near, address| said(&lab, near, &["busybox", "wget", "-qO-", address]) == "a page\n";
         page(true, "http://192.0.2.1:8080/page") && page(true, "http://127.0.0.1:8081/page")
     });
     let script = "get() { busybox timeout 5 busybox wget -q -O - http://$1; }; get 192.0.2.1:8080/page; \
@@ -67,7 +68,10 @@ fn a_pod_reaches_others_and_not_the_hosts_own() {
     let list = user.ok(&["list", "--no-legend"]);
     assert!(list.contains("default:ip4=192.0.2.2"), "{list}");
     let status = user.ok(&["status", &uuid]);
-    assert!(status.contains("networks=default:ip4=192.0.2.2"), "{status}");
+    assert!(
+        status.contains("networks=default:ip4=192.0.2.2"),
+        "{status}"
+    );
     user.stop(&uuid);
     let output = pod.finish();
     let wanted = [
@@ -128,12 +132,20 @@ fn ports_lead_into_the_pod_from_afar_and_from_the_host() {
     assert!(!pong(false, Lab::HOST, 9005), "beyond the range");
     assert!(!pong(false, Lab::HOST, 9003), "nobody listens in the pod");
     // More at once than are taken in one go, each with an answer of its own.
-    let crowd = "for n in $(seq 100); do (exec 3<>/dev/tcp/192.0.2.2/9004 && head -c 4 <&3) & done; wait";
+    let crowd =
+        "for n in $(seq 100); do (exec 3<>/dev/tcp/192.0.2.2/9004 && head -c 4 <&3) & done; wait";
     let answers = said(&lab, false, &["bash", "-c", crowd]);
     assert_eq!(answers, "pong".repeat(100));
     assert!(pod.try_status().is_none());
     // What wants the port while the pod runs is told so.
-    let again = ["run", "--port=many:9004", &image, "--exec=/probe", "--", "true"];
+    let again = [
+        "run",
+        "--port=many:9004",
+        &image,
+        "--exec=/probe",
+        "--",
+        "true",
+    ];
     let run = |args: &[&str]| lab.finish(lab.wrap(&user.command(args)));
     run(&again).refused(&["9004", "in use"]);
     user.stop(&uuid);
@@ -193,8 +205,11 @@ fn a_killed_pods_network_goes_with_it() {
 fn networks_that_an_ordinary_user_cannot_have() {
     let (user, lab) = (User::new(65_536), lab());
     let image = user.fetch(&image());
-    let command =
-        |flags: &[&str]| lab.wrap(&user.command(&[&["run"], flags, &[&image, "--exec=/probe", "--", "true"]].concat()));
+    let command = |flags: &[&str]| {
+        lab.wrap(
+            &user.command(&[&["run"], flags, &[&image, "--exec=/probe", "--", "true"]].concat()),
+        )
+    };
     let run = |flags: &[&str]| lab.finish(command(flags));
     run(&["--net=other"]).refused(&["--net=none", "--net=host"]);
     run(&["--port=streams:1038"]).refused(&["TCP or UDP"]);

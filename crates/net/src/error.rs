@@ -77,7 +77,7 @@ pub enum Error {
     },
     /// An interface in a pod has no address.
     #[error("the pod's interface {interface} has no address")]
-    Address {
+    NoAddress {
         /// The interface.
         interface: String,
     },

@@ -134,15 +134,12 @@ pub fn read(pod_dir: &Path) -> Result<Vec<NetInfo>> {
 ///
 /// # Errors
 /// The interface is missing or has no address of more than its link; the file cannot be written.
-pub fn note_connected(
-    pod_dir: &Path,
-    netns: BorrowedFd<'_>,
-    mut info: NetInfo,
-) -> Result<NetInfo> {
+pub fn note_connected(pod_dir: &Path, netns: BorrowedFd<'_>, mut info: NetInfo) -> Result<NetInfo> {
     let mut pod = Rtnl::open_in(netns)?;
     let link = pod.need_link(&info.if_name)?;
     let addresses = pod.addresses()?.into_iter();
-    let addresses = addresses.filter(|(index, address)| *index == link.index && is_global(address.addr));
+    let addresses =
+        addresses.filter(|(index, address)| *index == link.index && is_global(address.addr));
     let ips = addresses.map(|(_, address)| IpConfig {
         interface: None,
         address,
@@ -154,7 +151,7 @@ pub fn note_connected(
     };
     info.result = Some(result);
     if info.ip().is_none() {
-        return Err(Error::Address {
+        return Err(Error::NoAddress {
             interface: info.if_name,
         });
     }

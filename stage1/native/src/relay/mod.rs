@@ -13,9 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
 use net::{Forward, Protocol};
-use rustix::process::{
-    Pid, Signal, WaitOptions, getpid, getppid, set_parent_process_death_signal,
-};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, getppid, set_parent_process_death_signal};
 use sandbox::clone::{Child, Cloned, Namespaces, clone, enter};
 use sandbox::{Context, signals};
 
@@ -60,15 +58,16 @@ pub(crate) fn start(
 }
 
 fn serve(namespace: &OwnedFd, ports: Vec<Port>, parent: Pid) -> Result<(), sandbox::Error> {
-    let what = || ("pass on", "ports");
-    set_parent_process_death_signal(Some(Signal::KILL)).context(what().0, what().1)?;
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .context("set", "the parent death signal")?;
     if getppid() != Some(parent) {
         return Ok(());
     }
     enter(namespace.as_fd(), Namespaces::NET).context("enter", "the pod's network")?;
-    table::Table::new(ports)
-        .and_then(table::Table::run)
-        .context(what().0, what().1)
+    let served = table::Table::new(ports).and_then(table::Table::run);
+    served
+        .map(|never| match never {})
+        .context("pass on", "ports")
 }
 
 impl Drop for Relay {

@@ -114,7 +114,12 @@ fn refuse(connection: impl std::os::fd::AsFd) {
 
 impl Flow {
     /// Whether there may be more at once; an error if either side has failed.
-    fn turn(&mut self, mut from: &TcpStream, mut to: &TcpStream, scratch: &mut [u8]) -> Result<bool, ()> {
+    fn turn(
+        &mut self,
+        mut from: &TcpStream,
+        mut to: &TcpStream,
+        scratch: &mut [u8],
+    ) -> Result<bool, ()> {
         for _ in 0..READS {
             if !self.pending.is_empty() {
                 let written = match attempt(|| to.write(&self.pending))? {

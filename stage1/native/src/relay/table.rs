@@ -142,7 +142,12 @@ impl Table {
     }
 
     fn watch(&self, fd: impl AsFd, number: usize, flags: epoll::EventFlags) -> Result<(), Errno> {
-        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(number as u64), flags)
+        epoll::add(
+            &self.epoll,
+            fd,
+            epoll::EventData::new_u64(number as u64),
+            flags,
+        )
     }
 
     /// Does what there is to do for an entry; whether there may be more at once.
@@ -263,7 +268,10 @@ impl Table {
             sessions, entries, ..
         } = self;
         sessions.retain(|_, number| {
-            let gone = entries.get(number).and_then(Entry::session).is_none_or(&which);
+            let gone = entries
+                .get(number)
+                .and_then(Entry::session)
+                .is_none_or(&which);
             if gone {
                 entries.remove(number);
             }
