@@ -1,6 +1,7 @@
 //! The last step of stage0: mounts of the pod's trees, then exec of stage1's `run`.
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,6 +16,7 @@ use crate::context::Context;
 use crate::failure::{Doing, Failure};
 use crate::mapped::Mapped;
 use crate::measured;
+use crate::podfiles::{OPEN_DIR, Umask};
 
 /// A rendered image and where it appears in the pod.
 #[derive(Debug, Clone)]
@@ -126,17 +128,22 @@ pub(crate) fn skeleton(data_dir: &Path, stage1: &str) -> Option<PathBuf> {
 /// Makes the directories that the apps' trees are mounted on, in memory: on disk each would cost
 /// more than all that is mounted there. The working directory is the pod's.
 fn app_roots<'a>(apps: impl Iterator<Item = &'a str>) -> Result<(), Failure> {
+    let _umask = Umask::clear();
+    let make = |directory: &Path| {
+        let mut maker = std::fs::DirBuilder::new();
+        maker.recursive(true).mode(OPEN_DIR).create(directory)
+    };
     let stage2 = Path::new(path::STAGE1_ROOTFS).join(path::STAGE2);
     let problem = || format!("cannot mount {}", stage2.display());
     if !stage2.is_dir() {
-        std::fs::create_dir_all(&stage2).doing_with(problem)?;
+        make(&stage2).doing_with(problem)?;
     }
     let options = [("source", "stage2"), ("mode", "0755"), ("size", "1m")];
     let memory = mounts::new("tmpfs", &options, Attr::empty()).doing_with(problem)?;
     mounts::attach_at(memory, &stage2).doing_with(problem)?;
     for app in apps {
         let root = Path::new(path::STAGE1_ROOTFS).join(path::app_rootfs(app));
-        std::fs::create_dir_all(&root).doing_with(|| format!("cannot make {}", root.display()))?;
+        make(&root).doing_with(|| format!("cannot make {}", root.display()))?;
     }
     Ok(())
 }

@@ -50,6 +50,7 @@ mod network_show;
 mod oci;
 mod output;
 mod overrides;
+mod private_devices;
 mod private_users;
 mod proxies;
 mod races;

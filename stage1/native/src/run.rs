@@ -38,6 +38,8 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error>
     let sockets = sockets::take();
     let args = RunArgs::parse(args)?;
     check_lock()?;
+    // The pod's users read what is written for them, whatever the caller keeps to itself.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let mut namespace = None;
     let result = start(&args, sockets, &mut namespace).and_then(Running::wait);
     // Also after a failure: what was made until then goes.
