@@ -1,6 +1,7 @@
 //! The last step of stage0: mounts of the pod's trees, then exec of stage1's `run`.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +14,9 @@ use store::Store;
 
 use crate::context::Context;
 use crate::failure::{Doing, Failure};
+use crate::mapped::Mapped;
 use crate::measured;
+use crate::podfiles::{OPEN_DIR, Umask};
 
 /// A rendered image and where it appears in the pod.
 #[derive(Debug, Clone)]
@@ -51,9 +54,19 @@ pub(crate) fn exec(context: &Context, pod: RunningPod, launch: &Launch) -> Failu
             own_mounts()?;
         }
         let mut skeleton = None;
+        let mapped = launch
+            .users
+            .as_ref()
+            .filter(|_| !launch.overlays.is_empty());
+        let mapped = mapped.map(|users| Mapped::new(&context.data_dir, users));
+        let mapped = mapped.transpose()?;
         for overlay in &launch.overlays {
-            let users = launch.users.as_ref();
-            mount(&context.data_dir, overlay, skeleton.as_deref(), users)?;
+            mount(
+                &context.data_dir,
+                overlay,
+                skeleton.as_deref(),
+                mapped.as_ref(),
+            )?;
             if overlay.app.is_none() {
                 skeleton = self::skeleton(&context.data_dir, &overlay.tree);
                 if launch.args.mutable {
@@ -128,10 +141,15 @@ fn app_roots<'a>(
     apps: impl Iterator<Item = &'a str>,
     context: Option<&str>,
 ) -> Result<(), Failure> {
+    let _umask = Umask::clear();
+    let make = |directory: &Path| {
+        let mut maker = std::fs::DirBuilder::new();
+        maker.recursive(true).mode(OPEN_DIR).create(directory)
+    };
     let stage2 = Path::new(path::STAGE1_ROOTFS).join(path::STAGE2);
     let problem = || format!("cannot mount {}", stage2.display());
     if !stage2.is_dir() {
-        std::fs::create_dir_all(&stage2).doing_with(problem)?;
+        make(&stage2).doing_with(problem)?;
     }
     let mut options = vec![("source", "stage2"), ("mode", "0755"), ("size", "1m")];
     options.extend(mounts::labelled(context));
@@ -139,7 +157,7 @@ fn app_roots<'a>(
     mounts::attach_at(memory, &stage2).doing_with(problem)?;
     for app in apps {
         let root = Path::new(path::STAGE1_ROOTFS).join(path::app_rootfs(app));
-        std::fs::create_dir_all(&root).doing_with(|| format!("cannot make {}", root.display()))?;
+        make(&root).doing_with(|| format!("cannot make {}", root.display()))?;
     }
     Ok(())
 }
@@ -150,7 +168,7 @@ pub(crate) fn mount(
     data_dir: &Path,
     overlay: &Overlay,
     skeleton: Option<&Path>,
-    users: Option<&OwnedFd>,
+    mapped: Option<&Mapped<'_>>,
 ) -> Result<(), Failure> {
     let problem = || format!("cannot mount the overlay of tree {:?}", overlay.tree);
     let store = Store::open(data_dir);
@@ -158,8 +176,10 @@ pub(crate) fn mount(
     directories.extend(skeleton.map(Path::to_owned));
     let layer = Layer::of(overlay);
     let context = overlay.context.as_deref();
-    if let Some(users) = users {
-        return mount_mapped(&directories, &layer, users, context).doing_with(problem);
+    if let Some(mapped) = mapped {
+        return mapped
+            .mount(&directories, &layer, context)
+            .doing_with(problem);
     }
     let lowers: Vec<String> = directories
         .iter()
@@ -196,50 +216,6 @@ pub(crate) fn mount(
     }
     .doing_with(problem)?;
     mounts::attach_at(mount, &layer.target).doing_with(problem)
-}
-
-/// Mounts an overlay of directories that are shown under other ids. No file is chowned: what is
-/// copied up is written by the pod's users, into an upper directory that belongs to its root.
-fn mount_mapped(
-    lowers: &[PathBuf],
-    layer: &Layer,
-    users: &OwnedFd,
-    context: Option<&str>,
-) -> Result<(), Failure> {
-    let map = |directory: &PathBuf| {
-        let problem = || format!("cannot show {} under other ids", directory.display());
-        let copy = mounts::copy(rustix::fs::CWD, directory, false).doing_with(problem)?;
-        mounts::idmap(&copy, users, false).doing_with(problem)?;
-        Ok::<_, Failure>(copy)
-    };
-    let mapped: Vec<OwnedFd> = lowers.iter().map(map).collect::<Result<_, _>>()?;
-    let mut options = vec![
-        ("source", "overlay"),
-        ("upperdir", layer.upper.as_str()),
-        ("workdir", layer.work.as_str()),
-        ("volatile", ""),
-    ];
-    options.extend(mounts::labelled(context));
-    let files: Vec<_> = mapped.iter().map(|fd| ("lowerdir+", fd.as_fd())).collect();
-    match mounts::new_with("overlay", &files, &options, Attr::empty()) {
-        // Before Linux 6.15 an overlay took only mounts that are attached, by their paths; before 6.5
-        // it took no files at all.
-        Err(error) if matches!(error.errno, Errno::INVAL | Errno::OPNOTSUPP) => {}
-        mount => {
-            let mount = mount.doing("cannot make an overlay")?;
-            return mounts::attach_at(mount, &layer.target).doing("cannot attach an overlay");
-        }
-    }
-    for (mount, place) in mapped.iter().zip(lowers) {
-        mounts::attach_at(mount, place).doing("cannot attach a mount")?;
-    }
-    let mounted = mount_at_once(lowers, layer, context);
-    // The overlay has copies of its own.
-    for place in lowers.iter().rev() {
-        rustix::mount::unmount(place, rustix::mount::UnmountFlags::DETACH)
-            .doing_with(|| format!("cannot unmount {}", place.display()))?;
-    }
-    mounted
 }
 
 /// What an app has made of its tree, read-only and attached nowhere: the layer it wrote over those
@@ -317,7 +293,11 @@ const OPTION_MAX: usize = 256;
 
 /// Mounts an overlay of many directories with mount(2), which takes a page of options: each
 /// directory is opened so that its name is short.
-fn mount_at_once(lowers: &[PathBuf], layer: &Layer, context: Option<&str>) -> Result<(), Failure> {
+pub(crate) fn mount_at_once(
+    lowers: &[PathBuf],
+    layer: &Layer,
+    context: Option<&str>,
+) -> Result<(), Failure> {
     let (_open, names) = short_names(lowers)?;
     let options = format!(
         "lowerdir={},upperdir={},workdir={}{}{}",

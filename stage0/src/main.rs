@@ -12,6 +12,7 @@ mod failure;
 mod images;
 mod launch;
 mod manifest;
+mod mapped;
 mod measured;
 mod mutable;
 mod output;

@@ -17,6 +17,7 @@ use crate::copy_up::{self, Files};
 use crate::failure::{Doing, Failure};
 use crate::images::{Images, Rendered};
 use crate::launch::{self, Layer, Overlay};
+use crate::mapped::Mapped;
 use crate::measured;
 use crate::podfiles::{self, FILE, OPEN_DIR, Umask};
 use crate::stage1::{Entrypoints, Kind};
@@ -190,7 +191,9 @@ impl Changing<'_> {
                 let stage1 = stage1.doing("cannot inspect the pod")?.unwrap_or_default();
                 let skeleton = launch::skeleton(data_dir, &stage1);
                 let users = users.map(private_users::namespace).transpose()?;
-                launch::mount(data_dir, &overlay, skeleton.as_deref(), users.as_ref())?;
+                let mapped = users.as_ref().map(|users| Mapped::new(data_dir, users));
+                let mapped = mapped.transpose()?;
+                launch::mount(data_dir, &overlay, skeleton.as_deref(), mapped.as_ref())?;
                 Files::Store(data_dir)
             }
             false => {

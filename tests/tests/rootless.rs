@@ -9,17 +9,17 @@ use e2e::{Output, Rkt, Running, fixtures, until};
 
 const USER: u32 = 54_400;
 const FIRST: u32 = 7_000_000;
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// An ordinary user with an engine of her own. She is known only in the mount namespaces that her
 /// commands run in.
-struct User {
-    rkt: Rkt,
+pub(crate) struct User {
+    pub(crate) rkt: Rkt,
 }
 
 impl User {
     /// With this many ids beside her own.
-    fn new(count: u32) -> Self {
+    pub(crate) fn new(count: u32) -> Self {
         let rkt = Rkt::new();
         let etc = rkt.path("etc");
         fs::create_dir(&etc).unwrap();
@@ -28,6 +28,18 @@ impl User {
             0 => String::new(),
             _ => format!("rkt-e2e:{FIRST}:{count}\n"),
         };
+        // Open to everybody, as udev makes it where there is one.
+        let tun = (
+            rustix::fs::makedev(10, 200),
+            rustix::fs::Mode::from_raw_mode(0o666),
+        );
+        let device = rustix::fs::FileType::CharacterDevice;
+        rustix::fs::mknodat(rustix::fs::CWD, etc.join("tun"), device, tun.1, tun.0).unwrap();
+        fs::set_permissions(
+            etc.join("tun"),
+            std::os::unix::fs::PermissionsExt::from_mode(0o666),
+        )
+        .unwrap();
         for (name, text) in [("passwd", &passwd), ("subuid", &ids), ("subgid", &ids)] {
             fs::write(etc.join(name), text).unwrap();
         }
@@ -37,9 +49,10 @@ impl User {
         Self { rkt }
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let inner = self.rkt.command(args);
         let script = "for f in passwd subuid subgid; do mount --bind \"$0/$f\" /etc/$f || exit 99; done; \
+                      mount --bind \"$0/tun\" /dev/net/tun || exit 99; \
                       exec setpriv --reuid=54400 --regid=54400 --clear-groups \"$@\"";
         let mut command = Command::new("unshare");
         command
@@ -51,17 +64,17 @@ impl User {
     }
 
     #[track_caller]
-    fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         Running::start(self.command(args)).finish()
     }
 
     #[track_caller]
-    fn ok(&self, args: &[&str]) -> String {
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
         self.run(args).expect(0).text().to_owned()
     }
 
     #[track_caller]
-    fn fetch(&self, image: &e2e::Aci) -> String {
+    pub(crate) fn fetch(&self, image: &e2e::Aci) -> String {
         let file = self.rkt.image(image);
         self.ok(&["fetch", "--full", &file])
     }
@@ -76,7 +89,7 @@ impl User {
     }
 
     #[track_caller]
-    fn stop(&self, uuid: &str) {
+    pub(crate) fn stop(&self, uuid: &str) {
         self.run(&["stop", uuid]).expect(0);
         until(LIMIT, "the pod's end", || {
             self.ok(&["status", uuid]).contains("state=exited")
@@ -85,7 +98,7 @@ impl User {
 
     /// Collects as the user, and finds nothing left.
     #[track_caller]
-    fn assert_clean(&self) {
+    pub(crate) fn assert_clean(&self) {
         for _ in 0..2 {
             let args = ["gc", "--grace-period=0s", "--expire-prepared=0s"];
             let output = self.run(&args).expect(0);
@@ -97,7 +110,7 @@ impl User {
     }
 }
 
-fn shell<'a>(image: &'a str, script: &'a str) -> [&'a str; 5] {
+pub(crate) fn shell<'a>(image: &'a str, script: &'a str) -> [&'a str; 5] {
     [image, "--exec=/bin/sh", "--", "-c", script]
 }
 
@@ -257,7 +270,7 @@ fn what_an_ordinary_user_cannot_have_is_said() {
     let user = User::new(65_536);
     let image = user.fetch(&fixtures::busybox());
     let run = |flags: &[&str]| user.run(&[&["run"], flags, &[&image, "--exec=/bin/true"]].concat());
-    run(&[]).refused(&["--net=none", "--net=host"]);
+    run(&["--net=default-restricted"]).refused(&["--net=none", "--net=host"]);
     run(&["--net=none", "--private-users"]).refused(&["--private-users", "root"]);
     user.run(&[
         "run",

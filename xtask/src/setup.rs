@@ -54,6 +54,7 @@ const NEEDS: &[(&str, &str, &str)] = &[
     ("test", "/sbin/mke2fs", "e2fsprogs"),
     ("test", "/usr/bin/keyctl", "keyutils"),
     ("test", "/usr/bin/newuidmap", "uidmap"),
+    ("test", "/usr/bin/pasta", "passt"),
     ("test", "/usr/bin/swtpm", "swtpm"),
     ("test", "/usr/bin/secilc", "secilc"),
     ("test", "/usr/bin/strace", "strace"),

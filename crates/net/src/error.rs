@@ -75,6 +75,12 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// An interface in a pod has no address.
+    #[error("the pod's interface {interface} has no address")]
+    NoAddress {
+        /// The interface.
+        interface: String,
+    },
     /// A port of the host cannot be forwarded.
     #[error("cannot forward host port {port}: {problem}")]
     Port {

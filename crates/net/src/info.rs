@@ -2,13 +2,15 @@
 //! `rkt status` show it, and the tear-down goes by it.
 
 use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::cni::CniResult;
+use crate::cni::{CniResult, IpConfig};
 use crate::error::{Error, Result};
 use crate::portmap::Forward;
+use crate::rtnl::Rtnl;
 use crate::select::{join_args, split_args};
 
 /// The file's name.
@@ -125,6 +127,43 @@ pub fn read(pod_dir: &Path) -> Result<Vec<NetInfo>> {
         .map(NetInfo::from_json)
         .collect::<Option<Vec<_>>>();
     infos.ok_or_else(|| wrong("an entry lacks netName, netConf or ifName".to_owned()))
+}
+
+/// Notes a network that a program outside has connected the pod in `netns` to; `info` has all but
+/// its addresses, which are those of the interface.
+///
+/// # Errors
+/// The interface is missing or has no address of more than its link; the file cannot be written.
+pub fn note_connected(pod_dir: &Path, netns: BorrowedFd<'_>, mut info: NetInfo) -> Result<NetInfo> {
+    let mut pod = Rtnl::open_in(netns)?;
+    let link = pod.need_link(&info.if_name)?;
+    let addresses = pod.addresses()?.into_iter();
+    let addresses =
+        addresses.filter(|(index, address)| *index == link.index && is_global(address.addr));
+    let ips = addresses.map(|(_, address)| IpConfig {
+        interface: None,
+        address,
+        gateway: None,
+    });
+    let result = CniResult {
+        ips: ips.collect(),
+        ..CniResult::default()
+    };
+    info.result = Some(result);
+    if info.ip().is_none() {
+        return Err(Error::NoAddress {
+            interface: info.if_name,
+        });
+    }
+    write(pod_dir, std::slice::from_ref(&info))?;
+    Ok(info)
+}
+
+fn is_global(addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(addr) => !addr.is_link_local(),
+        IpAddr::V6(addr) => !addr.is_unicast_link_local(),
+    }
 }
 
 /// Writes the networks of a pod, all at once.

@@ -179,18 +179,32 @@ fn route_localnet(interface: &str) -> String {
 /// # Errors
 /// [`Error::Port`] with the first port that is in use.
 pub(crate) fn reserve(forwards: &[Forward]) -> Result<Vec<OwnedFd>> {
+    let sockets = bound(forwards, false)?;
+    Ok(sockets.into_iter().map(|(_, socket)| socket).collect())
+}
+
+/// Sockets at the host's ports for who listens at them itself; each with what it is for.
+///
+/// # Errors
+/// As [`reserve`].
+pub fn bind_ports(forwards: &[Forward]) -> Result<Vec<(Forward, OwnedFd)>> {
+    bound(forwards, true)
+}
+
+fn bound(forwards: &[Forward], again: bool) -> Result<Vec<(Forward, OwnedFd)>> {
     let mut sockets = Vec::new();
     for forward in forwards {
         let from = forward.from;
         let any: [IpAddr; 2] = [[0; 4].into(), [0; 16].into()];
         let addrs = from.addr.map_or_else(|| any.to_vec(), |addr| vec![addr]);
         for addr in addrs {
-            match reserve_one(from, addr) {
-                Ok(socket) => sockets.extend(socket),
+            match bind_one(from, addr, again) {
+                Ok(socket) => sockets.extend(socket.map(|socket| (*forward, socket))),
                 Err(errno) => {
                     let problem = match errno {
                         Errno::ADDRINUSE => "in use on this host".to_owned(),
                         Errno::ADDRNOTAVAIL => "not an address of this host".to_owned(),
+                        Errno::ACCESS => "it is root's: take one from 1024 on".to_owned(),
                         errno => std::io::Error::from(errno).to_string(),
                     };
                     return Err(Error::Port {
@@ -204,8 +218,8 @@ pub(crate) fn reserve(forwards: &[Forward]) -> Result<Vec<OwnedFd>> {
     Ok(sockets)
 }
 
-/// `None` where the kernel has no such protocol to be in anybody's use.
-fn reserve_one(from: HostPort, addr: IpAddr) -> Result<Option<OwnedFd>, Errno> {
+/// A bound socket, where ports that were listened at are to be had `again` at once; `None` where the kernel has no such protocol to be in anybody's use.
+fn bind_one(from: HostPort, addr: IpAddr, again: bool) -> Result<Option<OwnedFd>, Errno> {
     let family = if addr.is_ipv4() {
         AddressFamily::INET
     } else {
@@ -222,6 +236,10 @@ fn reserve_one(from: HostPort, addr: IpAddr) -> Result<Option<OwnedFd>, Errno> {
     };
     if addr.is_ipv6() {
         rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    if again && from.protocol != Protocol::Udp {
+        // Connections that ended not long ago do not keep the port.
+        rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
     }
     match bind(&socket, &std::net::SocketAddr::new(addr, from.port)) {
         Ok(()) => Ok(Some(socket)),

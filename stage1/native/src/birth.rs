@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 use sandbox::cgroup::PodCgroup;
@@ -9,7 +10,7 @@ use sandbox::clone::{Child, Cloned, Namespaces, clone};
 use sandbox::ids::{self, IdRange};
 use sandbox::{Context, netns};
 use stage1_abi::{PrivateUsers, RunArgs, path};
-use supervisor::{Links, PodPlan, copy_volume};
+use supervisor::{Links, PodPlan, copy_volume, devices_with_nodes};
 
 use crate::FAILURE;
 use crate::error::Error;
@@ -57,6 +58,7 @@ impl Birth<'_> {
         namespaces.set(Namespaces::NET, self.own_network);
         if let Some(users) = users {
             copy_volumes(&mut plan, users)?;
+            give_devices(&mut plan, users)?;
         }
         let (waits, holds) = pipe_with(PipeFlags::CLOEXEC).context("make", "a pipe")?;
         let child = self.clone(namespaces, plan, links, go, Some((&waits, &holds)))?;
@@ -160,6 +162,22 @@ fn copy_volumes(plan: &mut PodPlan, users: PrivateUsers) -> Result<(), Error> {
     let namespace = namespace.as_ref().map(AsFd::as_fd);
     for volume in &mut plan.volumes {
         volume.mount = Some(copy_volume(volume, namespace)?);
+    }
+    Ok(())
+}
+
+/// Makes the apps' device nodes, which the user namespace could not.
+fn give_devices(plan: &mut PodPlan, users: PrivateUsers) -> Result<(), Error> {
+    // Apps that are started anew must not find what they left in `/dev`.
+    if plan.mutable {
+        return Ok(());
+    }
+    for app in &mut plan.apps {
+        app.devices = match devices_with_nodes(users.on_host(0), app.file_context.as_deref()) {
+            // In a container without CAP_MKNOD: those that are there are bound.
+            Err(error) if error.errno == Errno::PERM => return Ok(()),
+            devices => Some(devices?),
+        };
     }
     Ok(())
 }

@@ -120,6 +120,7 @@ fn plan(args: &EnterArgs) -> Result<AppPlan, Error> {
         security: isolation.security,
         file_context: None,
         user_namespace: false,
+        devices: None,
         cgroup: None,
     })
 }

@@ -5,18 +5,30 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use appc::{IsolatorValue, PodManifest};
-use net::{Forward, HostPort, Limits, NetList, Paths, PodNetworks, Protocol, Request};
+use net::{Forward, HostPort, Limits, NetInfo, NetList, Paths, PodNetworks, Protocol, Request};
 use rustix::event::Timespec;
 use sandbox::{Context, netns};
 use stage1_abi::{FileMode, RunArgs, path};
 
 use crate::error::Error;
 use crate::manifest;
+use crate::pasta::{self, Pasta};
+use crate::relay::{self, Relay};
 
 /// The local configuration directory unless stage0 names another.
 const LOCAL_CONFIG: &str = "/etc/rkt";
 /// Where rkt's own outside plugins lie.
 const SYSTEM_CONFIG: &str = "/usr/lib/rkt";
+
+/// The network that pods have where nobody says otherwise.
+const DEFAULT: &str = "default";
+
+/// What connects an ordinary user's pod; it goes when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    _relay: Option<Relay>,
+    _pasta: Pasta,
+}
 
 /// The networks that a pod will have, checked before anything is touched.
 #[derive(Debug)]
@@ -24,6 +36,8 @@ pub(crate) struct Network {
     plan: net::Plan,
     /// The pod shares the network of who runs rkt.
     host: bool,
+    /// The pod is an ordinary user's, and these ports lead to it.
+    passed_on: Option<Vec<Forward>>,
 }
 
 impl Network {
@@ -31,9 +45,7 @@ impl Network {
     pub(crate) fn plan(args: &RunArgs, pod: &PodManifest) -> Result<Self, Error> {
         let nets = NetList::parse(&args.net).map_err(said)?;
         if matches!(nets, NetList::Networks { .. }) && !sandbox::ids::is_hosts() {
-            return Err(Error::Network(
-                "an ordinary user cannot attach a pod to the host's networks: give --net=none or --net=host".into(),
-            ));
+            return Self::of_ordinary_user(args, pod, &nets);
         }
         let local_config = local_config(args.local_config.as_deref());
         let ports = forwards(pod)?;
@@ -49,7 +61,65 @@ impl Network {
         Ok(Self {
             plan,
             host: nets == NetList::Host,
+            passed_on: None,
         })
+    }
+
+    /// The default network of a pod that has no privileges on the host.
+    fn of_ordinary_user(args: &RunArgs, pod: &PodManifest, nets: &NetList) -> Result<Self, Error> {
+        if *nets != NetList::parse(DEFAULT).map_err(said)? {
+            return Err(Error::Network(
+                "an ordinary user cannot attach a pod to the host's networks: give none of them, --net=none or --net=host"
+                    .into(),
+            ));
+        }
+        let forwards = forwards(pod)?;
+        if forwards.iter().any(|f| f.from.protocol == Protocol::Sctp) {
+            return Err(Error::Network(
+                "ports of an ordinary user's pod are of TCP or UDP".into(),
+            ));
+        }
+        pasta::check()?;
+        let local_config = local_config(args.local_config.as_deref());
+        let request = Request {
+            pod: &args.uuid,
+            nets: &NetList::None,
+            local_config: &local_config,
+            ports: &[],
+            bandwidth: None,
+            paths: &paths(&local_config),
+        };
+        Ok(Self {
+            plan: net::plan(&request).map_err(said)?,
+            host: false,
+            passed_on: Some(forwards),
+        })
+    }
+
+    /// Connects an ordinary user's pod, and notes what it got.
+    pub(crate) fn connect(&self, namespace: Option<&OwnedFd>) -> Result<Option<Connection>, Error> {
+        let (Some(forwards), Some(namespace)) = (&self.passed_on, namespace) else {
+            return Ok(None);
+        };
+        let sockets = net::bind_ports(forwards).map_err(said)?;
+        let pasta = pasta::start(namespace)?;
+        let info = NetInfo {
+            net_name: DEFAULT.to_owned(),
+            net_conf: String::new(),
+            if_name: pasta::INTERFACE.to_owned(),
+            args: Vec::new(),
+            result: None,
+            ports: forwards.clone(),
+        };
+        let info = net::note_connected(Path::new("."), namespace.as_fd(), info).map_err(said)?;
+        let relay = match info.ip() {
+            Some(pod) if !sockets.is_empty() => Some(relay::start(namespace, pod, sockets)?),
+            _ => None,
+        };
+        Ok(Some(Connection {
+            _relay: relay,
+            _pasta: pasta,
+        }))
     }
 
     /// Whether the pod has a network stack of its own.

@@ -151,6 +151,7 @@ impl Pod<'_> {
             security: isolation.security,
             file_context: isolation.file_context,
             user_namespace: self.user_namespace,
+            devices: None,
             cgroup,
         })
     }

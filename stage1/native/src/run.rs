@@ -26,7 +26,7 @@ use crate::birth::Birth;
 use crate::error::Error;
 use crate::host::{self, Telling};
 use crate::isolators::{self, Means};
-use crate::network::{End, Network};
+use crate::network::{Connection, End, Network};
 use crate::sockets::{self, Socket};
 use crate::{FAILURE, gc, manifest, mounts, network, plan, runtime_config};
 
@@ -38,6 +38,8 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error>
     let sockets = sockets::take();
     let args = RunArgs::parse(args)?;
     check_lock()?;
+    // The pod's users read what is written for them, whatever the caller keeps to itself.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let mut namespace = None;
     let result = start(&args, sockets, &mut namespace).and_then(Running::wait);
     // Also after a failure: what was made until then goes.
@@ -54,6 +56,8 @@ struct Running {
     _mode: Option<Mode>,
     /// The pod's ports on the host, and its leases of DHCP servers.
     networks: Option<PodNetworks>,
+    /// What connects an ordinary user's pod.
+    _connection: Option<Connection>,
     /// Where the pod's readiness is told.
     telling: Option<Telling>,
 }
@@ -123,7 +127,7 @@ fn start(
         if let Some(networks) = &networks {
             network::write_resolv_conf(args, networks)?;
         }
-        Ok(networks)
+        Ok((networks, network.connect(namespace)?))
     };
     // Usually beside the making of the apps' file systems.
     let mut early = match network.comes_first(args) && !user_namespace {
@@ -166,13 +170,14 @@ fn start(
         host::register(&args.uuid, pid);
     }
     match early.map_or_else(|| set_up(namespace), Ok) {
-        Ok(networks) => {
+        Ok((networks, connection)) => {
             rustix::io::write(&go, b"G").context("start", "the apps")?;
             Ok(Running {
                 supervisor,
                 signals,
                 _mode: mode,
                 networks,
+                _connection: connection,
                 telling,
             })
         }

@@ -21,7 +21,7 @@ pub mod terminal;
 
 pub use app::identity::{Identity, become_user};
 pub use app::users::{User, Users};
-pub use app::{environment, launch};
+pub use app::{devices_with_nodes, environment, launch};
 pub use plan::{
     AppPlan, LogPlan, MountPlan, Operation, PassedSocket, PodPlan, Security, StreamMode,
     StreamModes, VolumePlan,

@@ -100,9 +100,20 @@ pub struct AppPlan {
     pub file_context: Option<String>,
     /// It runs in a user namespace, whose root has no privileges over the host's files and devices.
     pub user_namespace: bool,
+    /// Its `/dev` with the device nodes, for a user namespace, where none can be made; without it
+    /// the host's nodes are bound one by one.
+    #[serde(skip)]
+    pub devices: Option<OwnedFd>,
     /// Its cgroup; `None` leaves it in the supervisor's.
     #[serde(skip)]
     pub cgroup: Option<AppCgroup>,
+}
+
+impl PodPlan {
+    /// Whether apps of this pod may want the host's device nodes.
+    pub(crate) fn binds_devices(&self) -> bool {
+        self.mutable || self.apps.iter().any(|app| app.devices.is_none())
+    }
 }
 
 impl AppPlan {

@@ -69,7 +69,7 @@ fn set_up(plan: &PodPlan) -> Result<(), Error> {
         gather(volume, &root)?;
     }
     if plan.user_namespace {
-        kernel_view(&root)?;
+        kernel_view(&root, plan.binds_devices())?;
     }
     let (size, files) = (plan.shm_size.to_string(), ("nr_inodes", "65536"));
     let context = plan.labels.as_ref().map(|labels| labels.file.as_str());
@@ -107,11 +107,13 @@ fn set_parameters(parameters: &[(String, String)]) -> Result<(), Error> {
 
 /// What root of a user namespace cannot make anew once the host's tree is gone: device nodes, and
 /// `/proc` and `/sys`, which the kernel mounts there only where it can be seen in full already.
-fn kernel_view(root: &Root) -> Result<(), Error> {
-    let options = [("mode", "0755"), ("size", "64k")];
-    let dev = mounts::new("tmpfs", &options, Attr::NOSUID | Attr::NOEXEC)?;
-    attach_directory(root, "dev", &dev)?;
-    crate::app::gather_devices(dev.as_fd())?;
+fn kernel_view(root: &Root, devices: bool) -> Result<(), Error> {
+    if devices {
+        let options = [("mode", "0755"), ("size", "64k")];
+        let dev = mounts::new("tmpfs", &options, Attr::NOSUID | Attr::NOEXEC)?;
+        attach_directory(root, "dev", &dev)?;
+        crate::app::gather_devices(dev.as_fd())?;
+    }
     let attr = Attr::NOSUID | Attr::NODEV | Attr::NOEXEC;
     attach_directory(root, "/proc", mounts::new("proc", &[], attr)?)?;
     let sysfs = match mounts::new("sysfs", &[], attr) {

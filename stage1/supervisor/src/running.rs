@@ -55,7 +55,7 @@ pub(crate) enum State {
 
 impl App {
     /// Clones the app's process. Its program waits for [`Self::release`].
-    pub(crate) fn start(plan: AppPlan, debug: bool) -> Result<Self, Error> {
+    pub(crate) fn start(mut plan: AppPlan, debug: bool) -> Result<Self, Error> {
         let (ours, theirs) =
             Channel::pair(plan.sockets.len()).context("make a channel for app", &plan.name)?;
         let sockets = Sockets::open(&plan.name)?;
@@ -66,6 +66,8 @@ impl App {
         let (streams, ends) = streams(&plan).context("make a pipe for app", &plan.name)?;
         let child = start(&plan, &streams, &theirs, debug).context("start app", &plan.name)?;
         drop(streams);
+        // They are the app's, and go with it.
+        plan.devices = None;
         let mut app = Self {
             pid: child.pid,
             state: State::Running,

@@ -81,6 +81,11 @@ impl Store {
         self.layout().tree(tree)
     }
 
+    /// Where all trees are.
+    pub fn tree_directory(&self) -> PathBuf {
+        self.layout().trees()
+    }
+
     /// The rendered tree of an image; rendered now if it is not there yet, and notes the use of
     /// the image.
     ///

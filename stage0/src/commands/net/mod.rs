@@ -18,7 +18,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "net",
     about: "Look at the networks that pods can join",
     usage: "net [command]",
-    long: "A network is a file in the directory net.d of the local configuration (/etc/rkt), or one of\nthe two that are built in: \"default\" and \"default-restricted\". Pods join them by\n\"rkt run --net=NAME\".",
+    long: "A network is a file in the directory net.d of the local configuration (/etc/rkt), or one of\nthe two that are built in: \"default\" and \"default-restricted\". Pods join them by\n\"rkt run --net=NAME\". An ordinary user's pods have \"default\" alone, by the program pasta.",
     run: |_, _| {
         crate::output::out(&crate::cli::help::render(&[&ENTRY]));
         Ok(std::process::ExitCode::SUCCESS)

@@ -10,7 +10,7 @@ use sandbox::mounts::{self, Attr};
 use sandbox::root::{Kind, Root};
 use sandbox::{Context, Error};
 
-use super::devices;
+use super::devices::{self, Nodes};
 use crate::plan::{MountPlan, Operation};
 
 /// Nothing can be read from these, whoever tries; they are part of the stage1 image.
@@ -27,6 +27,8 @@ pub(super) struct Roots<'a> {
     pub(super) user_namespace: bool,
     /// The SELinux context of what is made for it.
     pub(super) context: Option<&'a str>,
+    /// Where its device nodes come from.
+    pub(super) nodes: Nodes<'a>,
 }
 
 /// Opens the root of an app as the root of a mount: stage0's overlay, or, where it copied the
@@ -70,9 +72,7 @@ impl Roots<'_> {
                     mounted => mounted,
                 }
             }
-            Operation::Devices => {
-                devices::mount(&self.app, &self.stage1, self.user_namespace, self.context)
-            }
+            Operation::Devices => devices::mount(&self.app, &self.stage1, self.nodes, self.context),
             Operation::BindFromStage1 {
                 source,
                 target,

@@ -10,5 +10,6 @@ pub(crate) mod users;
 
 pub(crate) use channel::{Channel, Report};
 pub(crate) use devices::gather as gather_devices;
+pub use devices::with_nodes as devices_with_nodes;
 pub(crate) use start::{Stdio, Streams, run_handler, start};
 pub use start::{environment, launch};

@@ -16,6 +16,7 @@ use sandbox::root::Root;
 use sandbox::{Context, signals};
 
 use super::channel::Channel;
+use super::devices::Nodes;
 use super::diagnose;
 use super::filesystem::{Roots, open_root};
 use super::identity::{Identity, become_user, set_oom_score};
@@ -137,6 +138,11 @@ fn make_root(plan: &AppPlan, debug: bool) -> Result<(), sandbox::Error> {
         app: open_root(&path, plan.user_namespace)?,
         user_namespace: plan.user_namespace,
         context: plan.file_context.as_deref(),
+        nodes: match &plan.devices {
+            _ if !plan.user_namespace => Nodes::Made,
+            Some(dev) => Nodes::Given(dev.as_fd()),
+            None => Nodes::Bound,
+        },
     };
     for operation in &plan.operations {
         if debug {
