@@ -98,7 +98,7 @@ pub(crate) fn prepare(
     let pod = pods.new_pod().doing("cannot create the pod")?;
     context.trace(|| format!("Preparing pod {}", pod.uuid()));
     let filled = choose_users(context, pods, pod.dir(), made_of).and_then(|()| {
-        made_of.labels = selinux::reserve(pods, pod.dir())?;
+        made_of.labels = selinux::reserve(pods, pod.dir(), &made_of.manifest)?;
         fill(context, pod.dir(), images, made_of)
     });
     match filled {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use appc::{App, IsolatorValue};
+use appc::{App, IsolatorValue, Isolators, PodManifest, SelinuxContext};
 use pod::{Dir, Pods};
 use rustix::rand::{GetRandomFlags, getrandom};
 use sandbox::label::selinux::{self, FilesIn};
@@ -19,9 +19,13 @@ const USUAL: &str = "targeted";
 /// Names the contexts of containers, below a policy's directory.
 const CONTEXTS: &str = "contexts/lxc_contexts";
 
-/// Chooses the contexts of a pod and names them in its directory. `None` where the host has no
-/// SELinux, or its policy no contexts for containers.
-pub(crate) fn reserve(pods: &Pods, pod: &Dir) -> Result<Option<Labels>, Failure> {
+/// Chooses the contexts of a pod, or takes the one that its manifest asks for, and names them in its
+/// directory. `None` where the host has no SELinux, or its policy no contexts for containers.
+pub(crate) fn reserve(
+    pods: &Pods,
+    pod: &Dir,
+    manifest: &PodManifest,
+) -> Result<Option<Labels>, Failure> {
     let Some(levels) = selinux::has_levels() else {
         return Ok(None);
     };
@@ -34,7 +38,13 @@ pub(crate) fn reserve(pods: &Pods, pod: &Dir) -> Result<Option<Labels>, Failure>
         let text = labels.to_string();
         pod.write_whole(path::SELINUX_PREPARED, text.as_bytes(), FILE)
     };
-    if levels {
+    if let Some(wish) = wished(&manifest.isolators) {
+        labels = Labels {
+            process: wish.to_string(),
+            file: labels.file_at(&wish.level),
+        };
+        note(&labels).doing(problem)?;
+    } else if levels {
         let mut random = [0u8; 4];
         getrandom(&mut random, GetRandomFlags::empty()).doing(problem)?;
         let start = u32::from_ne_bytes(random);
@@ -53,7 +63,7 @@ pub(crate) fn reserve(pods: &Pods, pod: &Dir) -> Result<Option<Labels>, Failure>
         let known = selinux::is_known(context);
         if !known.doing_with(|| format!("cannot check the SELinux context {context:?}"))? {
             return Err(Failure::new(format!(
-                "the loaded SELinux policy does not have the context {context:?} that {} leads to",
+                "the loaded SELinux policy does not have the context {context:?}, to which the pod's manifest or {} leads",
                 Path::new(POLICIES).join("*").join(CONTEXTS).display()
             )));
         }
@@ -63,12 +73,16 @@ pub(crate) fn reserve(pods: &Pods, pod: &Dir) -> Result<Option<Labels>, Failure>
 
 /// The contexts of a pod that was prepared before. One that was prepared without SELinux gets some
 /// now, one that was prepared with it does without where the kernel has none any more.
-pub(crate) fn of_prepared(pods: &Pods, pod: &Dir) -> Result<Option<Labels>, Failure> {
+pub(crate) fn of_prepared(
+    pods: &Pods,
+    pod: &Dir,
+    manifest: &PodManifest,
+) -> Result<Option<Labels>, Failure> {
     if selinux::has_levels().is_none() {
         return Ok(None);
     }
     match of(pod)? {
-        None => reserve(pods, pod),
+        None => reserve(pods, pod, manifest),
         labels => Ok(labels),
     }
 }
@@ -89,12 +103,16 @@ pub(crate) fn of(pod: &Dir) -> Result<Option<Labels>, Failure> {
 /// The context of the root file system of an app: the pod's, at the level that the app asks for.
 pub(crate) fn of_root(labels: Option<&Labels>, app: Option<&App>) -> Option<String> {
     let labels = labels?;
-    let isolators = app.map_or(&[][..], |app| &app.isolators.0);
-    let level = isolators.iter().find_map(|i| match i.decode() {
-        Ok(IsolatorValue::SelinuxContext(context)) => Some(context.level),
+    let wish = app.and_then(|app| wished(&app.isolators));
+    Some(wish.map_or_else(|| labels.file.clone(), |wish| labels.file_at(&wish.level)))
+}
+
+/// The context that isolators ask for (`os/linux/selinux-context`).
+fn wished(isolators: &Isolators) -> Option<SelinuxContext> {
+    isolators.0.iter().find_map(|i| match i.decode() {
+        Ok(IsolatorValue::SelinuxContext(context)) => Some(context),
         _ => None,
-    });
-    Some(level.map_or_else(|| labels.file.clone(), |level| labels.file_at(&level)))
+    })
 }
 
 /// While what this returns is there, files that are made are in a context, if there is one.

@@ -263,6 +263,17 @@ fn pods_have_selinux_levels_of_their_own() {
     let no_such = ["system_u:system_r:nobody_t:s0", "no such context"];
     report.expect("unknown isolator", &no_such);
     report.expect("unknown isolator", &["status 203"]);
+    report.expect(
+        "isolator of the pod",
+        &[
+            ": system_u:system_r:free_t:s0:c9\n",
+            "status 0",
+            r#"{"name":"os/linux/selinux-context","outcome":"applied"}"#,
+            "system_u:object_r:container_file_t:s0:c9\n",
+        ],
+    );
+    report.expect("both isolators", &[": system_u:system_r:free_t:s0:c8\n"]);
+    report.expect("unknown isolator of the pod", &["nobody_t", "status 254"]);
     report.expect("copied", &[process, "written"]);
     report.expect("ids", &[process, "written", "root 0 pts 1"]);
     report.expect("mapped", &[process, "written", "root 1 pts 1"]);

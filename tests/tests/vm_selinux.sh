@@ -87,14 +87,20 @@ rkt run --net=none --uuid-file-save=/tmp/uuid $busybox --exec=/bin/sh -- -c 'log
 rkt logs $(cat /tmp/uuid)
 
 echo == isolator
+# With a type and level of the app, and of the pod.
+context() {
+    test -z "$1" || cat <<END
+{"name": "os/linux/selinux-context", "value": {
+ "user": "system_u", "role": "system_r", "type": "$1", "level": "$2"}}
+END
+}
 isolator() {
     cat > /tmp/pod.json <<END
 {"acVersion": "0.8.11", "acKind": "PodManifest",
  "apps": [{"name": "labelled", "image": {"id": "$busybox"}, "app": {
   "exec": ["/bin/sh", "-c", "tr -d '\\\\0' < /proc/self/attr/current; echo"],
-  "user": "0", "group": "0", "isolators": [
-   {"name": "os/linux/selinux-context", "value": {
-    "user": "system_u", "role": "system_r", "type": "$1", "level": "$2"}}]}}]}
+  "user": "0", "group": "0", "isolators": [$(context "$@")]}}],
+ "isolators": [$(context $3 $4)]}
 END
     rkt run --net=none --strict-isolators --uuid-file-save=/tmp/uuid --pod-manifest=/tmp/pod.json 2>&1
     echo status $?
@@ -103,6 +109,14 @@ isolator free_t s0:c7
 rkt status --format=json $(cat /tmp/uuid)
 echo == unknown isolator
 isolator nobody_t s0
+echo == isolator of the pod
+isolator "" "" free_t s0:c9
+rkt status --format=json $(cat /tmp/uuid)
+cat /tmp/data/pods/*/$(cat /tmp/uuid)/selinux-prepared
+echo == both isolators
+isolator free_t s0:c8 free_t s0:c9
+echo == unknown isolator of the pod
+isolator "" "" nobody_t s0
 
 echo == copied
 rkt run --net=none --no-overlay --uuid-file-save=/tmp/uuid $busybox --exec=/bin/sh -- -c "$own; echo x > /new && echo written"

@@ -58,7 +58,7 @@ fn run_prepared(context: &Context, matches: &ArgMatches) -> Outcome {
     let mut args = start.args;
     args.uuid = pod.uuid().to_owned();
     args.private_users = users;
-    let labels = selinux::of_prepared(&pods, pod.dir())?;
+    let labels = selinux::of_prepared(&pods, pod.dir(), &manifest)?;
     let overlays = overlays(&locked, &manifest, labels.as_ref())?;
     let launch = Launch {
         users: match users.filter(|_| !overlays.is_empty()) {

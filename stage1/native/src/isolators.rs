@@ -66,7 +66,7 @@ pub(crate) fn of_app(name: &str, app: &App, pod: &PodIsolation) -> Result<Isolat
         ambient: false,
         no_new_privileges: false,
         oom_score_adj: None,
-        labels: Labelled::of_pod(pod.labels.as_ref()),
+        labels: Labelled::of_pod(pod),
         filter: Filter::Default,
     };
     let mut outcomes = Outcomes::default();

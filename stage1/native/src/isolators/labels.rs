@@ -5,6 +5,7 @@ use std::path::Path;
 use appc::{IsolatorValue, SelinuxContext};
 use stage1_abi::Labels;
 
+use super::PodIsolation;
 use super::outcome::Fate;
 
 /// What an app is labelled with.
@@ -19,12 +20,12 @@ pub(super) struct Labelled {
 }
 
 impl Labelled {
-    /// What an app has that says nothing: the pod's labels.
-    pub(super) fn of_pod(labels: Option<&Labels>) -> Self {
+    /// What an app has that says nothing: the pod's.
+    pub(super) fn of_pod(pod: &PodIsolation) -> Self {
         Self {
             apparmor: None,
-            process: labels.map(|labels| labels.process.clone()),
-            file: labels.map(|labels| labels.file.clone()),
+            process: pod.context.clone(),
+            file: pod.labels.as_ref().map(|labels| labels.file.clone()),
         }
     }
 
@@ -51,7 +52,7 @@ impl Labelled {
     }
 }
 
-fn selinux_is_active() -> bool {
+pub(super) fn selinux_is_active() -> bool {
     Path::new("/sys/fs/selinux/enforce").exists()
 }
 
@@ -62,9 +63,6 @@ pub(super) fn fate(value: &IsolatorValue) -> Option<Fate> {
             "a profile is an app's to have, not the pod's"
         }
         IsolatorValue::AppArmorProfile(_) => "AppArmor is not active on this host",
-        IsolatorValue::SelinuxContext(_) if selinux_is_active() => {
-            "a context is an app's to have, not the pod's"
-        }
         IsolatorValue::SelinuxContext(_) => "SELinux is not active on this host",
         _ => return None,
     }))
@@ -80,8 +78,7 @@ mod tests {
             process: "u:r:p:s0:c1,c2".into(),
             file: "u:o:f:s0:c1,c2".into(),
         };
-        let mut app = Labelled::of_pod(Some(&pod));
-        assert_eq!(app.process.as_deref(), Some("u:r:p:s0:c1,c2"));
+        let mut app = Labelled::default();
         let wish = SelinuxContext {
             user: "u".into(),
             role: "r".into(),

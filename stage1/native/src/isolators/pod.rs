@@ -42,6 +42,8 @@ pub(crate) struct PodIsolation {
     pub(super) network: bool,
     /// What the host's SELinux knows the pod by.
     pub(crate) labels: Option<Labels>,
+    /// The SELinux context of the apps that have none of their own.
+    pub(super) context: Option<String>,
     /// The pod has one app and stays so: what the pod's namespaces hold may be the app's to say.
     pub(super) alone: bool,
 }
@@ -79,6 +81,7 @@ pub(crate) fn of_pod(
         cgroups: means.cgroups,
         network: means.own_network && args.net != "none",
         labels: labels.cloned(),
+        context: labels.map(|labels| labels.process.clone()),
         alone: manifest.apps.len() == 1 && !args.mutable,
     };
     let namespaces = sysctl::Namespaces {
@@ -152,6 +155,10 @@ impl PodIsolation {
             IsolatorValue::NetworkBandwidth(_) => self.bandwidth(),
             IsolatorValue::SeccompRetain(wish) => self.filtered(Mode::Retain, wish)?,
             IsolatorValue::SeccompRemove(wish) => self.filtered(Mode::Remove, wish)?,
+            IsolatorValue::SelinuxContext(wish) if labels::selinux_is_active() => {
+                self.context = Some(wish.to_string());
+                Fate::Applied
+            }
             _ => labels::fate(value).unwrap_or_else(|| Fate::unsupported(UNKNOWN)),
         })
     }
