@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FallocateFlags, Mode, OFlags, fallocate, ftruncate, openat};
+use rustix::fs::{CWD, FallocateFlags, Mode, OFlags, fallocate, ftruncate, openat, rename};
 use sandbox::filemap::FileMap;
 
 use crate::Error;
@@ -87,11 +88,25 @@ struct Known {
 }
 
 impl JournalFile {
-    /// Makes a new file of at most `limit` bytes.
+    /// Makes a new file of at most `limit` bytes. Whoever reads meanwhile finds all of its head, or
+    /// no file.
     pub(crate) fn create(path: &Path, limit: u64, ids: Ids) -> Result<Self, Error> {
+        let unfinished = path.with_extension("new");
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = openat(CWD, path, flags, Mode::from_raw_mode(0o640))
-            .map_err(Error::io("create", path))?;
+        let file = openat(CWD, &unfinished, flags, Mode::from_raw_mode(0o640))
+            .map_err(Error::io("create", &unfinished))?;
+        let created = Self::format_file(file, path, limit, ids).and_then(|this| {
+            rename(&unfinished, path).map_err(Error::io("create", path))?;
+            Ok(this)
+        });
+        if created.is_err() {
+            // Half a file is none; the failure to remove it would change nothing.
+            let _ = std::fs::remove_file(&unfinished);
+        }
+        created
+    }
+
+    fn format_file(file: OwnedFd, path: &Path, limit: u64, ids: Ids) -> Result<Self, Error> {
         let map = FileMap::new(&file, limit).map_err(Error::io("map", path))?;
         // As journald sizes it, for entries of the usual length, three quarters full.
         let buckets = (limit * 4 / 768 / 3).max(2047);
@@ -113,14 +128,8 @@ impl JournalFile {
             entries: ArrayTail::default(),
             known: HashMap::new(),
         };
-        match this.format() {
-            Ok(()) => Ok(this),
-            Err(error) => {
-                // Half a file is none; the failure to remove it would change nothing.
-                let _ = std::fs::remove_file(path);
-                Err(error)
-            }
-        }
+        this.format()?;
+        Ok(this)
     }
 
     fn format(&mut self) -> Result<(), Error> {

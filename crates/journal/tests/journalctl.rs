@@ -173,3 +173,31 @@ fn damaged_files_are_told() {
         }
     }
 }
+
+/// Whoever reads a journal that begins at the same moment finds no file, or one that is a journal.
+#[test]
+fn a_file_appears_with_its_head() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = |n: usize| dir.path().join(format!("{n:032x}"));
+    let writer = std::thread::spawn({
+        let places: Vec<_> = (0..300).map(place).collect();
+        move || {
+            for place in places {
+                let mut journal = Journal::new(place, IDENTITY, Limits::default());
+                write(&mut journal, "first", "app").unwrap();
+            }
+        }
+    });
+    let mut seen = 0;
+    while seen < 300 {
+        let file = place(seen).join("system.journal");
+        match Reader::open(&file) {
+            Ok(_) => seen += 1,
+            Err(Error::Io { errno, .. }) if errno == rustix::io::Errno::NOENT => {
+                assert!(!writer.is_finished() || file.exists(), "{}", file.display());
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    writer.join().unwrap();
+}
