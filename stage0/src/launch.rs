@@ -54,12 +54,12 @@ pub(crate) fn exec(context: &Context, pod: RunningPod, launch: &Launch) -> Failu
             own_mounts()?;
         }
         let mut skeleton = None;
-        let mapped = launch
-            .users
-            .as_ref()
-            .filter(|_| !launch.overlays.is_empty());
-        let mapped = mapped.map(|users| Mapped::new(&context.data_dir, users));
-        let mapped = mapped.transpose()?;
+        let mapped = match &launch.users {
+            Some(users) if !launch.overlays.is_empty() => {
+                Some(Mapped::new(&context.data_dir, users)?)
+            }
+            _ => None,
+        };
         for overlay in &launch.overlays {
             mount(
                 &context.data_dir,

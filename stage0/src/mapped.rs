@@ -34,8 +34,8 @@ impl<'a> Mapped<'a> {
         })
     }
 
-    /// Mounts an overlay of trees, with a SELinux context if one is given. What is copied up is written by the pod's users, into an upper
-    /// directory that belongs to its root.
+    /// Mounts an overlay of trees, with a SELinux context if one is given. What is copied up is
+    /// written by the pod's users, into an upper directory that belongs to its root.
     pub(crate) fn mount(
         &self,
         lowers: &[PathBuf],

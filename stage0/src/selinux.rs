@@ -33,32 +33,29 @@ pub(crate) fn reserve(
         return Ok(None);
     };
     let problem = "cannot choose a SELinux context";
-    let mut labels = base;
-    let note = |labels: &Labels| {
+    let note = |labels: Labels| {
         let text = labels.to_string();
-        pod.write_whole(path::SELINUX_PREPARED, text.as_bytes(), FILE)
+        pod.write_whole(path::SELINUX_PREPARED, text.as_bytes(), FILE)?;
+        Ok(labels)
     };
-    if let Some(wish) = wished(&manifest.isolators) {
-        labels = Labels {
+    let labels = match wished(&manifest.isolators) {
+        Some(wish) => note(Labels {
             process: wish.to_string(),
-            file: labels.file_at(&wish.level),
-        };
-        note(&labels).doing(problem)?;
-    } else if levels {
-        let mut random = [0u8; 4];
-        getrandom(&mut random, GetRandomFlags::empty()).doing(problem)?;
-        let start = u32::from_ne_bytes(random);
-        pods.reserve_level(pod, start, |level| {
-            labels = Labels {
-                process: with_level(&labels.process, level),
-                file: with_level(&labels.file, level),
-            };
-            note(&labels)
-        })
-        .doing(problem)?;
-    } else {
-        note(&labels).doing(problem)?;
-    }
+            file: base.file_at(&wish.level),
+        }),
+        None if levels => {
+            let mut random = [0u8; 4];
+            getrandom(&mut random, GetRandomFlags::empty()).doing(problem)?;
+            pods.reserve_level(pod, u32::from_ne_bytes(random), |level| {
+                note(Labels {
+                    process: with_level(&base.process, level),
+                    file: with_level(&base.file, level),
+                })
+            })
+        }
+        None => note(base),
+    };
+    let labels = labels.doing(problem)?;
     for context in [&labels.process, &labels.file] {
         let known = selinux::is_known(context);
         if !known.doing_with(|| format!("cannot check the SELinux context {context:?}"))? {

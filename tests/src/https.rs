@@ -152,16 +152,10 @@ impl Internet {
 
     /// A command that sees these hosts and trusts their authority.
     pub fn inside(&self, command: &Command) -> Command {
-        let mut unshare = Command::new("unshare");
         let hosts = self.dir.join("hosts");
         let script = format!("mount --bind {} /etc/hosts && exec \"$@\"", hosts.display());
-        unshare.args(["--mount", "sh", "-c", &script, "sh"]);
-        unshare.arg(command.get_program()).args(command.get_args());
-        for (name, value) in command.get_envs() {
-            if let Some(value) = value {
-                unshare.env(name, value);
-            }
-        }
+        let own = ["--mount", "sh", "-c", &script, "sh"];
+        let mut unshare = crate::through("unshare", &own, command);
         unshare.env("SSL_CERT_FILE", self.authority());
         unshare
     }

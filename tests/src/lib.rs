@@ -25,7 +25,7 @@ pub use dir::TempDir;
 pub use gpg::Gpg;
 pub use https::Internet;
 pub use lab::{Container, Lab};
-pub use process::{Output, Running, as_user, parent_of};
+pub use process::{Output, Running, as_user, parent_of, through};
 pub use registry::Registry;
 pub use rkt::Rkt;
 pub use selinux::Policy;

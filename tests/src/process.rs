@@ -70,6 +70,15 @@ impl Output {
         self.stdout.lines().map(unmarked).collect()
     }
 
+    /// Those of one app.
+    pub fn lines_of(&self, app: &str) -> Vec<&str> {
+        let mark = format!(" {app}[");
+        let lines = self.stdout.lines().filter(|line| line.contains(&mark));
+        lines
+            .filter_map(|line| Some(line.split_once("]: ")?.1))
+            .collect()
+    }
+
     /// stdout without the last newline.
     pub fn text(&self) -> &str {
         self.stdout.trim_end()
@@ -94,16 +103,27 @@ pub struct Running {
     status: Option<ExitStatus>,
 }
 
+/// A command that another program executes: the words after that program's own are the command's.
+pub fn through(program: &str, own: &[&str], plain: &Command) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(own)
+        .arg(plain.get_program())
+        .args(plain.get_args());
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
 /// The same as another user, in one group.
 pub fn as_user(user: &str, group: &str, plain: &Command) -> Command {
-    let mut command = Command::new("setpriv");
-    command
-        .arg(format!("--reuid={user}"))
-        .arg(format!("--regid={group}"))
-        .arg("--clear-groups")
-        .arg(plain.get_program())
-        .args(plain.get_args())
-        .current_dir("/");
+    let ids = [format!("--reuid={user}"), format!("--regid={group}")];
+    let mut command = through("setpriv", &[&ids[0], &ids[1], "--clear-groups"], plain);
+    command.current_dir("/");
     command
 }
 

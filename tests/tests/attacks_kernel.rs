@@ -91,10 +91,8 @@ fn the_session_keyring_stays_outside() {
         let inner = rkt.command(&[&["run", "--net=none", &image], flags, &words].concat());
         let script = "keyctl add user rkt-e2e-key secret @s > /dev/null && \
                       keyctl search @s user rkt-e2e-key > /dev/null && exec \"$@\"";
-        let mut command = std::process::Command::new("keyctl");
-        command.args(["session", "-", "sh", "-c", script, "sh"]);
-        command.arg(inner.get_program()).args(inner.get_args());
-        e2e::Running::start(command).finish()
+        let own = ["session", "-", "sh", "-c", script, "sh"];
+        e2e::Running::start(e2e::through("keyctl", &own, &inner)).finish()
     };
     let output = run(&[NO_FILTER]).expect(0);
     assert_eq!(output.app_lines().last(), Some(&"end"), "{}", output.all());

@@ -1,7 +1,7 @@
 //! Pods on a host whose control groups are version 2: its tree takes the place of the version 1
 //! hierarchies in a mount namespace that each of these tests makes.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use e2e::{Rkt, fixtures};
 
@@ -14,15 +14,8 @@ fn on_version_2(rkt: &Rkt, args: &[&str]) -> Output {
     let script = format!(
         "if [ -d {UNIFIED} ]; then mount --bind {UNIFIED} /sys/fs/cgroup; fi && exec \"$@\""
     );
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", &script, "sh"]);
-    command.arg(inner.get_program()).args(inner.get_args());
-    for (name, value) in inner.get_envs() {
-        if let Some(value) = value {
-            command.env(name, value);
-        }
-    }
-    command.output().unwrap()
+    let own = ["--mount", "sh", "-c", &script, "sh"];
+    e2e::through("unshare", &own, &inner).output().unwrap()
 }
 
 fn shell(rkt: &Rkt, script: &str) -> String {

@@ -45,28 +45,22 @@ fn only_the_app_that_was_given_a_device_can_open_it() {
     args.extend(without);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let output = rkt.run(&args).expect(0);
-    let of = |app: &str| -> Vec<&str> {
-        let lines = output
-            .stdout
-            .lines()
-            .filter(|l| l.contains(&format!(" {app}[")));
-        lines
-            .filter_map(|l| l.split_once("]: "))
-            .map(|(_, text)| text)
-            .collect()
-    };
     assert!(
-        of("with").contains(&"/dev/given opened"),
+        output.lines_of("with").contains(&"/dev/given opened"),
         "{}",
         output.all()
     );
     assert!(
-        of("without").iter().all(|line| !line.contains("opened")),
+        output
+            .lines_of("without")
+            .iter()
+            .all(|line| !line.contains("opened")),
         "{}",
         output.all()
     );
     assert!(
-        of("without")
+        output
+            .lines_of("without")
             .iter()
             .any(|line| line.contains("not permitted")),
         "{}",

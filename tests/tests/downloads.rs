@@ -140,12 +140,8 @@ fn memory_is_bounded_whatever_the_size() {
     let server = Server::start(move |_| Reply::ok(image.clone()));
     let fetch = rkt.strict_command(&[OPEN, "fetch", &server.url("/app.aci")]);
     let bounded = |data: &str| {
-        let mut command = std::process::Command::new("prlimit");
-        command
-            .arg(format!("--data={data}"))
-            .arg(fetch.get_program())
-            .args(fetch.get_args());
-        Running::start(command).finish()
+        let limit = format!("--data={data}");
+        Running::start(e2e::through("prlimit", &[&limit], &fetch)).finish()
     };
     bounded("67108864").expect(0);
     // The limit is one.

@@ -114,11 +114,8 @@ fn an_odd_umask_changes_nothing() {
     let rkt = Rkt::new();
     let image = rkt.image(&fixtures::busybox());
     let inner = rkt.command(&["run", "--net=none", &image, "--user=1000", "--group=1000"]);
-    let mut command = Command::new("/bin/sh");
-    command
-        .args(["-c", "umask 0777; exec \"$@\"", "sh"])
-        .arg(inner.get_program())
-        .args(inner.get_args());
+    let own = ["-c", "umask 0777; exec \"$@\"", "sh"];
+    let command = e2e::through("/bin/sh", &own, &inner);
     let output = e2e::Running::start(command).finish().expect(0);
     assert!(
         output.stdout.contains("hello from busybox"),
@@ -142,11 +139,8 @@ fn closed_standard_streams() {
         "exit",
         "4",
     ]);
-    let mut command = Command::new("/bin/sh");
-    command
-        .args(["-c", "exec \"$@\" <&- >&- 2>&-", "sh"])
-        .arg(inner.get_program())
-        .args(inner.get_args());
+    let own = ["-c", "exec \"$@\" <&- >&- 2>&-", "sh"];
+    let command = e2e::through("/bin/sh", &own, &inner);
     e2e::Running::start(command).finish().expect(4);
     rkt.assert_clean();
 }

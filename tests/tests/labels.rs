@@ -1,21 +1,17 @@
 //! Labels of security modules, on a host that has none; `vm` has hosts with them.
 
 use std::path::Path;
-use std::process::Command;
 
-use e2e::{Output, Rkt, Running, fixtures};
+use e2e::{Output, Rkt, Running, fixtures, through};
 
 const SELINUX: &str = "/sys/fs/selinux";
 
 /// Runs rkt under strace: what it said, and the system calls that name SELinux.
 fn traced(rkt: &Rkt, args: &[&str]) -> (Output, Vec<String>) {
     let trace = rkt.path("trace");
-    let inner = rkt.command(args);
-    let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-e", "trace=file,mount,fsconfig", "-s", "200"]);
-    command.arg("-o").arg(&trace);
-    command.arg(inner.get_program()).args(inner.get_args());
-    let output = Running::start(command).finish();
+    let calls = ["-f", "-qq", "-e", "trace=file,mount,fsconfig", "-s", "200"];
+    let own = [&calls[..], &["-o", trace.to_str().unwrap()]].concat();
+    let output = Running::start(through("strace", &own, &rkt.command(args))).finish();
     let text = std::fs::read_to_string(&trace).unwrap();
     let selinux = text.lines().filter(|line| line.contains("selinux"));
     (output, selinux.map(str::to_owned).collect())

@@ -2,9 +2,8 @@
 //! are, since no user namespace may make device nodes.
 
 use std::os::unix::fs::MetadataExt;
-use std::process::Command;
 
-use e2e::{Rkt, Running, fixtures};
+use e2e::{Rkt, Running, fixtures, through};
 
 const NODES: [&str; 8] = [
     "null 1:3",
@@ -42,22 +41,10 @@ fn each_app_has_nodes_of_its_own() {
     let (one, two) = (app("--name=one", one), app("--name=two", two));
     let plain = rkt.command(&[&["run", "--private-users", "--net=none"], &one[..], &two].concat());
     // The caller's umask is not the nodes'.
-    let mut run = Command::new("sh");
-    run.args(["-c", "umask 077; exec \"$@\"", "sh"]);
-    run.arg(plain.get_program()).args(plain.get_args());
+    let run = through("sh", &["-c", "umask 077; exec \"$@\"", "sh"], &plain);
     let before = std::fs::metadata("/dev/null").unwrap();
     let output = Running::start(run).finish().expect(0);
-    let of = |app: &str| -> Vec<&str> {
-        let lines = output
-            .stdout
-            .lines()
-            .filter_map(|line| line.split_once("] "));
-        let own = lines.filter_map(|(_, line)| line.split_once("]: "));
-        own.filter(|(name, _)| name.starts_with(app))
-            .map(|(_, text)| text)
-            .collect()
-    };
-    let (one, two) = (of("one["), of("two["));
+    let (one, two) = (output.lines_of("one"), output.lines_of("two"));
     let nodes = NODES.map(|node| format!("{node} 0:0 666 character special file"));
     assert_eq!(one[..8], nodes, "{}", output.all());
     let rest = [
@@ -92,10 +79,10 @@ fn without_the_privilege_the_hosts_nodes_are_shown() {
         ]
         .concat(),
     );
-    let mut run = Command::new("setpriv");
-    run.args(["--bounding-set=-mknod", "--inh-caps=-mknod"]);
-    run.arg(plain.get_program()).args(plain.get_args());
-    let output = Running::start(run).finish().expect(0);
+    let without = ["--bounding-set=-mknod", "--inh-caps=-mknod"];
+    let output = Running::start(through("setpriv", &without, &plain))
+        .finish()
+        .expect(0);
     assert_eq!(output.app_lines(), ["none", "3", "tun"], "{}", output.all());
     rkt.assert_clean();
 }

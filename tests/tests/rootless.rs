@@ -1,11 +1,12 @@
 //! Pods of ordinary users, who have subordinate ids or only their own.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::process::Command;
 use std::time::Duration;
 
-use e2e::{Output, Rkt, Running, fixtures, until};
+use e2e::{Output, Rkt, Running, fixtures, through, until};
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
 const USER: u32 = 54_400;
 const FIRST: u32 = 7_000_000;
@@ -29,17 +30,10 @@ impl User {
             _ => format!("rkt-e2e:{FIRST}:{count}\n"),
         };
         // Open to everybody, as udev makes it where there is one.
-        let tun = (
-            rustix::fs::makedev(10, 200),
-            rustix::fs::Mode::from_raw_mode(0o666),
-        );
-        let device = rustix::fs::FileType::CharacterDevice;
-        rustix::fs::mknodat(rustix::fs::CWD, etc.join("tun"), device, tun.1, tun.0).unwrap();
-        fs::set_permissions(
-            etc.join("tun"),
-            std::os::unix::fs::PermissionsExt::from_mode(0o666),
-        )
-        .unwrap();
+        let tun = etc.join("tun");
+        let (mode, number) = (Mode::empty(), makedev(10, 200));
+        mknodat(CWD, &tun, FileType::CharacterDevice, mode, number).unwrap();
+        fs::set_permissions(&tun, fs::Permissions::from_mode(0o666)).unwrap();
         for (name, text) in [("passwd", &passwd), ("subuid", &ids), ("subgid", &ids)] {
             fs::write(etc.join(name), text).unwrap();
         }
@@ -54,11 +48,9 @@ impl User {
         let script = "for f in passwd subuid subgid; do mount --bind \"$0/$f\" /etc/$f || exit 99; done; \
                       mount --bind \"$0/tun\" /dev/net/tun || exit 99; \
                       exec setpriv --reuid=54400 --regid=54400 --clear-groups \"$@\"";
-        let mut command = Command::new("unshare");
-        command
-            .args(["--mount", "sh", "-c", script])
-            .arg(self.rkt.path("etc"));
-        command.arg(inner.get_program()).args(inner.get_args());
+        let etc = self.rkt.path("etc");
+        let own = ["--mount", "sh", "-c", script, etc.to_str().unwrap()];
+        let mut command = through("unshare", &own, &inner);
         command.current_dir("/");
         command
     }

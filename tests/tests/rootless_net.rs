@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use e2e::{Aci, Lab, Running, fixtures, until};
+use e2e::{Aci, Lab, Running, fixtures, through, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
@@ -218,9 +218,7 @@ fn networks_that_an_ordinary_user_cannot_have() {
     // On a host without it.
     let inner = command(&[]);
     let hide = "mount --bind /dev/null /usr/bin/pasta; exec \"$@\"";
-    let mut without = Command::new("unshare");
-    without.args(["--mount", "sh", "-c", hide, "sh"]);
-    without.arg(inner.get_program()).args(inner.get_args());
+    let without = through("unshare", &["--mount", "sh", "-c", hide, "sh"], &inner);
     let output = Running::start(without).finish();
     output.refused(&["/usr/bin/pasta", "passt", "--net=none"]);
     // On a host that has no way out.

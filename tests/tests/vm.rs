@@ -252,13 +252,10 @@ fn pods_have_selinux_levels_of_their_own() {
     report.expect("entered", &[&own, "secret"]);
     report.expect("privileged", &["system_u:system_r:host_t:s0"]);
     report.expect("log", &["sent to the log"]);
+    let applied = r#"{"name":"os/linux/selinux-context","outcome":"applied"}"#;
     report.expect(
         "isolator",
-        &[
-            ": system_u:system_r:free_t:s0:c7\n",
-            "status 0",
-            r#"{"name":"os/linux/selinux-context","outcome":"applied"}"#,
-        ],
+        &[": system_u:system_r:free_t:s0:c7\n", "status 0", applied],
     );
     let no_such = ["system_u:system_r:nobody_t:s0", "no such context"];
     report.expect("unknown isolator", &no_such);
@@ -268,7 +265,7 @@ fn pods_have_selinux_levels_of_their_own() {
         &[
             ": system_u:system_r:free_t:s0:c9\n",
             "status 0",
-            r#"{"name":"os/linux/selinux-context","outcome":"applied"}"#,
+            applied,
             "system_u:object_r:container_file_t:s0:c9\n",
         ],
     );

@@ -218,7 +218,8 @@ fn bound(forwards: &[Forward], again: bool) -> Result<Vec<(Forward, OwnedFd)>> {
     Ok(sockets)
 }
 
-/// A bound socket, where ports that were listened at are to be had `again` at once; `None` where the kernel has no such protocol to be in anybody's use.
+/// A bound socket, where ports that were listened at are to be had `again` at once; `None` where the
+/// kernel has no such protocol to be in anybody's use.
 fn bind_one(from: HostPort, addr: IpAddr, again: bool) -> Result<Option<OwnedFd>, Errno> {
     let family = if addr.is_ipv4() {
         AddressFamily::INET

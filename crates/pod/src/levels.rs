@@ -22,12 +22,12 @@ impl Pods {
     ///
     /// # Errors
     /// All are taken; a directory that cannot be read or written; what `note` returns.
-    pub fn reserve_level(
+    pub fn reserve_level<T>(
         &self,
         pod: &Dir,
         start: u32,
-        note: impl FnOnce(&str) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        note: impl FnOnce(&str) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let _lock = self.lock_shared(&LEVELS)?;
         for n in 0..PAIRS {
             let level = pair((start % PAIRS + n) % PAIRS);

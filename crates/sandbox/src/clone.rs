@@ -1,9 +1,9 @@
 //! Starting processes in namespaces and cgroups of their own.
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 
 bitflags::bitflags! {
     /// Namespaces that a new process gets of its own.
@@ -42,6 +42,23 @@ pub struct Child {
     pub pid: Pid,
     /// Readable once it has ended; its signals and waits cannot hit a recycled pid.
     pub pidfd: OwnedFd,
+}
+
+/// A process that is killed, and waited for, when this is dropped.
+#[derive(Debug)]
+pub struct Attendant(Child);
+
+impl From<Child> for Attendant {
+    fn from(child: Child) -> Self {
+        Self(child)
+    }
+}
+
+impl Drop for Attendant {
+    fn drop(&mut self) {
+        let _ = crate::signals::send(self.0.pidfd.as_fd(), Signal::KILL);
+        let _ = waitpid(Some(self.0.pid), WaitOptions::empty());
+    }
 }
 
 /// Argument block of clone3(2), as far as this crate uses it.

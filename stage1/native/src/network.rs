@@ -7,13 +7,13 @@ use std::time::Duration;
 use appc::{IsolatorValue, PodManifest};
 use net::{Forward, HostPort, Limits, NetInfo, NetList, Paths, PodNetworks, Protocol, Request};
 use rustix::event::Timespec;
+use sandbox::clone::Attendant;
 use sandbox::{Context, netns};
 use stage1_abi::{FileMode, RunArgs, path};
 
 use crate::error::Error;
 use crate::manifest;
-use crate::pasta::{self, Pasta};
-use crate::relay::{self, Relay};
+use crate::{pasta, relay};
 
 /// The local configuration directory unless stage0 names another.
 const LOCAL_CONFIG: &str = "/etc/rkt";
@@ -26,8 +26,8 @@ const DEFAULT: &str = "default";
 /// What connects an ordinary user's pod; it goes when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    _relay: Option<Relay>,
-    _pasta: Pasta,
+    _relay: Option<Attendant>,
+    _pasta: Attendant,
 }
 
 /// The networks that a pod will have, checked before anything is touched.
@@ -44,55 +44,29 @@ impl Network {
     /// Reads what `--net` and the pod's ports want.
     pub(crate) fn plan(args: &RunArgs, pod: &PodManifest) -> Result<Self, Error> {
         let nets = NetList::parse(&args.net).map_err(said)?;
-        if matches!(nets, NetList::Networks { .. }) && !sandbox::ids::is_hosts() {
-            return Self::of_ordinary_user(args, pod, &nets);
-        }
-        let local_config = local_config(args.local_config.as_deref());
-        let ports = forwards(pod)?;
-        let request = Request {
-            pod: &args.uuid,
-            nets: &nets,
-            local_config: &local_config,
-            ports: &ports,
-            bandwidth: bandwidth(pod)?,
-            paths: &paths(&local_config),
-        };
-        let plan = net::plan(&request).map_err(said)?;
-        Ok(Self {
-            plan,
-            host: nets == NetList::Host,
-            passed_on: None,
-        })
-    }
-
-    /// The default network of a pod that has no privileges on the host.
-    fn of_ordinary_user(args: &RunArgs, pod: &PodManifest, nets: &NetList) -> Result<Self, Error> {
-        if *nets != NetList::parse(DEFAULT).map_err(said)? {
-            return Err(Error::Network(
-                "an ordinary user cannot attach a pod to the host's networks: give none of them, --net=none or --net=host"
-                    .into(),
-            ));
-        }
         let forwards = forwards(pod)?;
-        if forwards.iter().any(|f| f.from.protocol == Protocol::Sctp) {
-            return Err(Error::Network(
-                "ports of an ordinary user's pod are of TCP or UDP".into(),
-            ));
+        // `pasta` connects the pod of who has no privileges on the host.
+        let outside = matches!(nets, NetList::Networks { .. }) && !sandbox::ids::is_hosts();
+        if outside {
+            can_be_connected(&nets, &forwards)?;
         }
-        pasta::check()?;
+        let (ours, ports, bandwidth) = match outside {
+            true => (&NetList::None, &[][..], None),
+            false => (&nets, &*forwards, bandwidth(pod)?),
+        };
         let local_config = local_config(args.local_config.as_deref());
         let request = Request {
             pod: &args.uuid,
-            nets: &NetList::None,
+            nets: ours,
             local_config: &local_config,
-            ports: &[],
-            bandwidth: None,
+            ports,
+            bandwidth,
             paths: &paths(&local_config),
         };
         Ok(Self {
             plan: net::plan(&request).map_err(said)?,
-            host: false,
-            passed_on: Some(forwards),
+            host: nets == NetList::Host,
+            passed_on: outside.then_some(forwards),
         })
     }
 
@@ -152,6 +126,22 @@ impl Network {
             .map(Some)
             .map_err(said)
     }
+}
+
+/// Whether `pasta` can give an ordinary user's pod these networks and ports.
+fn can_be_connected(nets: &NetList, forwards: &[Forward]) -> Result<(), Error> {
+    if *nets != NetList::parse(DEFAULT).map_err(said)? {
+        return Err(Error::Network(
+            "an ordinary user cannot attach a pod to the host's networks: give none of them, --net=none or --net=host"
+                .into(),
+        ));
+    }
+    if forwards.iter().any(|f| f.from.protocol == Protocol::Sctp) {
+        return Err(Error::Network(
+            "ports of an ordinary user's pod are of TCP or UDP".into(),
+        ));
+    }
+    pasta::check()
 }
 
 /// Writes the resolv.conf that a network gave, where the apps' file systems take it from; the

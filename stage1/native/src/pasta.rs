@@ -4,14 +4,14 @@
 //! It runs in a pid namespace whose first process dies with the pod's main process, so that nothing
 //! of it is left however the pod ends.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::Command;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, WaitOptions, set_parent_process_death_signal, wait};
-use sandbox::clone::{Child, Cloned, Namespaces, clone};
-use sandbox::{Context, ids, mounts, signals};
+use sandbox::clone::{Attendant, Cloned, Namespaces, clone};
+use sandbox::{Context, ids, mounts};
 use stage1_abi::path;
 
 use crate::error::Error;
@@ -39,10 +39,6 @@ const ARGUMENTS: [&str; 15] = [
     "--netns",
 ];
 
-/// A running `pasta`; it ends when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Pasta(Child);
-
 /// Whether there is one on this host.
 pub(crate) fn check() -> Result<(), Error> {
     rustix::fs::access(PROGRAM, rustix::fs::Access::EXEC_OK).map_err(|errno| {
@@ -55,8 +51,9 @@ pub(crate) fn check() -> Result<(), Error> {
 }
 
 /// Connects the pod's network namespace: an interface there that has the host's addresses and
-/// routes. Ports are passed on by [`crate::relay`].
-pub(crate) fn start(namespace: &OwnedFd) -> Result<Pasta, Error> {
+/// routes. Ports are passed on by [`crate::relay`]. With the process that is returned the kernel ends
+/// all of its pid namespace.
+pub(crate) fn start(namespace: &OwnedFd) -> Result<Attendant, Error> {
     // A descriptor of another process's is closed to it: it finds the namespace by a mount, in the
     // mount namespace of this process and its children.
     let place = Path::new(path::NETNS);
@@ -80,7 +77,7 @@ pub(crate) fn start(namespace: &OwnedFd) -> Result<Pasta, Error> {
         }
         Cloned::Parent(child) => {
             drop(says);
-            let pasta = Pasta(child);
+            let pasta = Attendant::from(child);
             match ids::wait(&answers) {
                 Ok(true) => Ok(pasta),
                 _ => Err(Error::Network(format!(
@@ -103,7 +100,10 @@ fn attend(namespace: &Path, says: OwnedFd) -> ! {
         .output();
     match output {
         Ok(output) if output.status.success() => {
-            let _ = rustix::io::write(&says, b"R");
+            if rustix::io::write(&says, b"R").is_err() {
+                // Nobody is there any more whose death would be this process's.
+                sandbox::exec::exit_now(0);
+            }
         }
         Ok(output) => {
             let text = String::from_utf8_lossy(&output.stderr);
@@ -117,12 +117,4 @@ fn attend(namespace: &Path, says: OwnedFd) -> ! {
     drop(says);
     while wait(WaitOptions::empty()).is_ok() {}
     sandbox::exec::exit_now(0)
-}
-
-impl Drop for Pasta {
-    fn drop(&mut self) {
-        // The kernel ends all of its pid namespace.
-        let _ = signals::send(self.0.pidfd.as_fd(), Signal::KILL);
-        let _ = rustix::process::waitpid(Some(self.0.pid), WaitOptions::empty());
-    }
 }

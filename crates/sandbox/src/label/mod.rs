@@ -14,11 +14,14 @@ use rustix::io::Errno;
 /// confined by nothing.
 fn attribute(paths: &[&str]) -> io::Result<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let mut opened = paths
-        .iter()
-        .map(|path| openat(CWD, *path, flags, Mode::empty()));
-    let first = opened.find(Result::is_ok).unwrap_or(Err(Errno::NOENT));
-    let file = first?;
+    let mut opened = Err(Errno::NOENT);
+    for path in paths {
+        opened = openat(CWD, *path, flags, Mode::empty());
+        if opened.is_ok() {
+            break;
+        }
+    }
+    let file = opened.map_err(io::Error::from)?;
     match fstatfs(&file)?.f_type == PROC_SUPER_MAGIC {
         true => Ok(file),
         false => Err(io::Error::other("/proc is not the kernel's")),

@@ -13,16 +13,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
 use net::{Forward, Protocol};
-use rustix::process::{Pid, Signal, WaitOptions, getpid, getppid, set_parent_process_death_signal};
-use sandbox::clone::{Child, Cloned, Namespaces, clone, enter};
-use sandbox::{Context, signals};
+use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
+use sandbox::Context;
+use sandbox::clone::{Attendant, Cloned, Namespaces, clone, enter};
 
 use crate::FAILURE;
 use crate::error::Error;
-
-/// The process; it ends when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Relay(Child);
 
 /// A port of the host, and where it leads in the pod.
 struct Port {
@@ -37,7 +33,7 @@ pub(crate) fn start(
     namespace: &OwnedFd,
     pod: IpAddr,
     ports: Vec<(Forward, OwnedFd)>,
-) -> Result<Relay, Error> {
+) -> Result<Attendant, Error> {
     let ports = ports.into_iter().map(|(forward, socket)| Port {
         socket,
         protocol: forward.from.protocol,
@@ -47,7 +43,7 @@ pub(crate) fn start(
     let parent = getpid();
     // SAFETY: this process has one thread.
     match unsafe { clone(Namespaces::empty(), None) }.context("start", "the relay of ports")? {
-        Cloned::Parent(child) => Ok(Relay(child)),
+        Cloned::Parent(child) => Ok(child.into()),
         Cloned::Child => {
             if let Err(error) = serve(namespace, ports, parent) {
                 eprintln!("rkt: ports of the pod are not passed on any more: {error}");
@@ -68,11 +64,4 @@ fn serve(namespace: &OwnedFd, ports: Vec<Port>, parent: Pid) -> Result<(), sandb
     served
         .map(|never| match never {})
         .context("pass on", "ports")
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        let _ = signals::send(self.0.pidfd.as_fd(), Signal::KILL);
-        let _ = rustix::process::waitpid(Some(self.0.pid), WaitOptions::empty());
-    }
 }
