@@ -215,6 +215,13 @@ fn networks_that_an_ordinary_user_cannot_have() {
     run(&["--port=streams:1038"]).refused(&["TCP or UDP"]);
     run(&["--port=many:80"]).refused(&["80", "1024"]);
     run(&["--port=many:192.0.2.77:8080"]).refused(&["192.0.2.77", "not an address"]);
+    // What limits a pod's interfaces limits those that rkt makes.
+    let limit = json!({ "default": true, "limit": "1M" });
+    let limited = fixtures::probe().isolator("resource/network-bandwidth", limit);
+    let limited = user.fetch(&limited);
+    let strict = ["run", "--strict-isolators", &limited, "--exec=/probe"];
+    lab.finish(lab.wrap(&user.command(&[&strict[..], &["--", "true"]].concat())))
+        .refused(&["resource/network-bandwidth", "cannot be applied"]);
     // On a host without it.
     let inner = command(&[]);
     let hide = "mount --bind /dev/null /usr/bin/pasta; exec \"$@\"";

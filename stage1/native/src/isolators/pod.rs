@@ -38,7 +38,7 @@ pub(crate) struct PodIsolation {
     pub(super) oom_score_adj: Option<i32>,
     /// Limits can be applied.
     pub(super) cgroups: bool,
-    /// The pod has interfaces of its own.
+    /// The pod has interfaces that rkt made and can limit.
     pub(super) network: bool,
     /// What the host's SELinux knows the pod by.
     pub(crate) labels: Option<Labels>,
@@ -79,7 +79,8 @@ pub(crate) fn of_pod(
         filter: None,
         oom_score_adj: None,
         cgroups: means.cgroups,
-        network: means.own_network && args.net != "none",
+        // An ordinary user's is made by `pasta`, which limits nothing.
+        network: means.own_network && args.net != "none" && sandbox::ids::is_hosts(),
         labels: labels.cloned(),
         context: labels.map(|labels| labels.process.clone()),
         alone: manifest.apps.len() == 1 && !args.mutable,
@@ -183,7 +184,7 @@ impl PodIsolation {
     pub(super) fn bandwidth(&self) -> Fate {
         match self.network {
             true => Fate::Applied,
-            false => Fate::unsupported("the pod has no network of its own"),
+            false => Fate::unsupported("rkt makes no interface of the pod that it could limit"),
         }
     }
 }
