@@ -152,12 +152,13 @@ pub(crate) fn time(command: &mut Command) -> Result<f64> {
 /// memory is the machine's already. A virtual machine gives what is free back to its host, and a page
 /// got again costs ten times one that is there, which hides what the programs cost.
 pub(crate) fn time_warm(command: &mut Command) -> Result<f64> {
-    const BYTES: usize = 3 << 29;
+    const BYTES: usize = 1 << 31;
+    // First, since the disk of the benches is a file, whose pages are memory, too.
+    rustix::fs::sync();
     let mut memory = vec![0_u8; BYTES];
     memory.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
     std::hint::black_box(&memory);
     drop(memory);
-    rustix::fs::sync();
     time(command)
 }
 
@@ -203,7 +204,8 @@ impl Random {
         bytes
     }
 
-    fn shuffle(&mut self, items: &mut [usize]) {
+    /// Puts items into any order.
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, (self.next() % (last as u64 + 1)) as usize);
         }

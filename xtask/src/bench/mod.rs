@@ -91,7 +91,7 @@ const FRESH_DISK: &str = "RKT_BENCH_ON_FRESH_DISK";
 /// ext4 passes by each such inode whenever it makes a file, and a start takes twice as long.
 const SCRIPT: &str = r#"set -e
 image=$(mktemp /var/tmp/rkt-bench.XXXXXX)
-truncate --size=10G "$image"
+truncate --size=30G "$image"
 mkfs.ext4 -q -i 32768 -E lazy_itable_init=0,lazy_journal_init=0 "$image"
 device=$(losetup --find --show "$image")
 rm "$image"

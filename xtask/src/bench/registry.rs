@@ -17,20 +17,21 @@ use crate::Result;
 
 const LAYERS: usize = 5;
 const FILES: usize = 2_000;
-const FILE_BYTES: usize = 25_000;
 const ROUNDS: usize = 5;
 
 /// Compares and enters the figures.
 pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
     let dir = TempDir::new();
     let registry = Registry::start();
-    let layout = publish(&dir, &registry);
+    let layout = publish(&dir, &registry)?;
     let blobs = layers_of(&layout, "one");
+    println!("{:.0} MB to fetch", megabytes(&blobs));
     let image = registry.image("bench:one");
     let mut times: [Vec<f64>; 6] = Default::default();
     let (mut again, mut shared, mut peak) = (Vec::new(), Vec::new(), 0);
+    // Nothing goes before the end: what the disk still does for removed files would be measured, too.
+    let mut written = Vec::new();
     for _ in 0..ROUNDS {
-        // What a round has written goes with it, so that the next one has its memory.
         let dir = TempDir::new();
         times[0].push(time_warm(&mut floor(&dir, &blobs))?);
         let rkt = Rkt::of(programs.rkt.clone());
@@ -46,6 +47,14 @@ pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
         times[5].push(time_warm(&mut containerd.pull(name))?);
         let watched = Rkt::of(programs.rkt.clone());
         peak = peak.max(peak_memory(fetch(&watched, &image))?);
+        println!(
+            "{:?}",
+            times
+                .iter()
+                .map(|t| t.last().unwrap().round())
+                .collect::<Vec<_>>()
+        );
+        written.push((dir, [rkt, plain, watched]));
     }
     let names = [
         "floor: igzip -dc | tar x, all layers at once",
@@ -93,27 +102,47 @@ pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// Text that compresses to about half.
-fn text(random: &mut Random) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(FILE_BYTES + 8);
-    while bytes.len() < FILE_BYTES {
-        let number = random.next().to_le_bytes();
-        bytes.extend(
-            number
-                .iter()
-                .map(|b| b"etaoin shrdlucmf"[usize::from(b % 16)]),
-        );
+/// Contents of files as images have them: of this machine's own programs, libraries and documents,
+/// taken at even distances.
+fn real_files(count: usize) -> Result<Vec<Vec<u8>>> {
+    const LARGEST: u64 = 8 << 20;
+    let (mut dirs, mut paths) = (vec![std::path::PathBuf::from("/usr")], Vec::new());
+    while let Some(dir) = dirs.pop() {
+        // What is removed meanwhile is not taken.
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(found) if found.is_dir() => dirs.push(entry.path()),
+                Ok(found) if found.is_file() && found.len() <= LARGEST => paths.push(entry.path()),
+                _ => {}
+            }
+        }
     }
-    bytes
+    paths.sort_unstable();
+    if paths.len() < count {
+        return Err(format!(
+            "/usr has fewer than {count} files to make images of"
+        ));
+    }
+    let taken = (0..count).map(|n| &paths[n * paths.len() / count]);
+    taken
+        .map(|path| std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display())))
+        .collect()
 }
 
 /// Two images that share all layers but one, pushed.
-fn publish(dir: &TempDir, registry: &Registry) -> Layout {
-    let mut random = Random::new();
+fn publish(dir: &TempDir, registry: &Registry) -> Result<Layout> {
+    let mut contents = real_files((LAYERS + 1) * FILES)?;
+    let bytes: usize = contents.iter().map(Vec::len).sum();
+    let each = bytes as f64 / 1e6 * LAYERS as f64 / (LAYERS + 1) as f64;
+    println!("images of {} files, {each:.0} MB", LAYERS * FILES);
+    // Every layer has some of everything.
+    Random::new().shuffle(&mut contents);
+    let mut contents = contents.into_iter();
     let mut layer = |number: usize| {
-        (0..FILES).fold(Layer::new(), |layer, file| {
+        let files = contents.by_ref().take(FILES).enumerate();
+        files.fold(Layer::new(), |layer, (file, content)| {
             let name = format!("data/{number}/{:02}/{file}", file % 100);
-            layer.file(&name, 0o644, text(&mut random))
+            layer.file(&name, 0o644, content)
         })
     };
     let mut layers: Vec<Layer> = (0..LAYERS).map(&mut layer).collect();
@@ -124,7 +153,7 @@ fn publish(dir: &TempDir, registry: &Registry) -> Layout {
     for name in ["one", "two"] {
         registry.push(&layout.reference(name), &format!("bench:{name}"), &[]);
     }
-    layout
+    Ok(layout)
 }
 
 /// The files of an image's layers.
@@ -148,6 +177,11 @@ fn layers_of(layout: &Layout, name: &str) -> Vec<std::path::PathBuf> {
         .iter()
         .map(|l| layout.blob_path(l["digest"].as_str().unwrap_or_default()))
         .collect()
+}
+
+fn megabytes(files: &[std::path::PathBuf]) -> f64 {
+    let sizes = files.iter().filter_map(|file| std::fs::metadata(file).ok());
+    sizes.map(|found| found.len() as f64).sum::<f64>() / 1e6
 }
 
 fn floor(dir: &TempDir, blobs: &[std::path::PathBuf]) -> Command {
