@@ -19,7 +19,7 @@ use crate::{Error, Result};
 /// Small enough to stay in the processor's cache from one thread to the next.
 const PIECE: usize = 256 << 10;
 /// Pieces that wait for each thread.
-const WAITING: usize = 16;
+const WAITING: usize = 4;
 
 type Piece = Arc<Vec<u8>>;
 

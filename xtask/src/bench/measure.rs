@@ -153,8 +153,11 @@ pub(crate) fn time(command: &mut Command) -> Result<f64> {
 /// got again costs ten times one that is there, which hides what the programs cost.
 pub(crate) fn time_warm(command: &mut Command) -> Result<f64> {
     const BYTES: usize = 1 << 31;
-    // First, since the disk of the benches is a file, whose pages are memory, too.
+    // First, since the disk of the benches is a file, whose pages are memory, too; and twice, since
+    // what one call brings to that file the next one brings to the machine's disk.
     rustix::fs::sync();
+    rustix::fs::sync();
+    std::thread::sleep(Duration::from_millis(300));
     let mut memory = vec![0_u8; BYTES];
     memory.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
     std::hint::black_box(&memory);

@@ -47,13 +47,6 @@ pub(crate) fn run(programs: &Programs, table: &mut Table) -> Result<()> {
         times[5].push(time_warm(&mut containerd.pull(name))?);
         let watched = Rkt::of(programs.rkt.clone());
         peak = peak.max(peak_memory(fetch(&watched, &image))?);
-        println!(
-            "{:?}",
-            times
-                .iter()
-                .map(|t| t.last().unwrap().round())
-                .collect::<Vec<_>>()
-        );
         written.push((dir, [rkt, plain, watched]));
     }
     let names = [
