@@ -16,6 +16,8 @@ use crate::hash;
 const STEP: u64 = 256 * 1024;
 /// Fields whose objects are remembered: those that come with every entry.
 const REMEMBERED: usize = 128;
+/// The longest of them.
+const SHORT: usize = 256;
 const FIELD_BUCKETS: u64 = 333;
 /// Array of entries: the first one's and the longest one's number of items.
 const ARRAY_MIN: u64 = 4;
@@ -58,7 +60,14 @@ pub(crate) struct JournalFile {
     field_table: Table,
     n_entries: u64,
     entries: ArrayTail,
-    known: HashMap<Vec<u8>, Known>,
+    known: Vec<Known>,
+    known_by_field: HashMap<Vec<u8>, usize>,
+    /// By its place, the known field that the last entry had there: the next one mostly has the same.
+    recent: Vec<usize>,
+    /// The objects of field names.
+    names: Vec<(Vec<u8>, u64)>,
+    /// Memory for the items of one entry.
+    items: Vec<Item>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -77,14 +86,28 @@ struct ArrayTail {
 }
 
 /// A data object that comes with every entry.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Known {
+    field: Vec<u8>,
     offset: u64,
     hash: u64,
     /// For the identity of entries.
     jenkins: u64,
     n_entries: u64,
     tail: ArrayTail,
+}
+
+/// A field of an entry that is being made.
+#[derive(Debug, Clone, Copy)]
+struct Item {
+    /// Of its data object.
+    offset: u64,
+    hash: u64,
+    jenkins: u64,
+    /// Its place among the fields of the entry.
+    place: usize,
+    /// Among those that are known.
+    known: Option<usize>,
 }
 
 impl JournalFile {
@@ -126,7 +149,11 @@ impl JournalFile {
             },
             n_entries: 0,
             entries: ArrayTail::default(),
-            known: HashMap::new(),
+            known: Vec::new(),
+            known_by_field: HashMap::new(),
+            recent: Vec::new(),
+            names: Vec::new(),
+            items: Vec::new(),
         };
         this.format()?;
         Ok(this)
@@ -198,25 +225,35 @@ impl JournalFile {
     /// # Errors
     /// [`Error::Full`], after which no other entry is there or half there; the disk's.
     pub(crate) fn append(&mut self, stamp: Stamp, fields: &[&[u8]]) -> Result<(), Error> {
-        let mut items = Vec::with_capacity(fields.len());
-        let mut xor = 0;
-        for field in fields {
-            let (offset, hash, jenkins) = self.data(field)?;
-            xor ^= jenkins;
-            items.push((offset, hash, *field));
+        let mut items = std::mem::take(&mut self.items);
+        items.clear();
+        let appended = self.append_items(stamp, fields, &mut items);
+        self.items = items;
+        appended
+    }
+
+    fn append_items(
+        &mut self,
+        stamp: Stamp,
+        fields: &[&[u8]],
+        items: &mut Vec<Item>,
+    ) -> Result<(), Error> {
+        for (place, field) in fields.iter().enumerate() {
+            items.push(self.data(place, field)?);
         }
-        items.sort_unstable_by_key(|item| item.0);
-        items.dedup_by_key(|item| item.0);
-        let entry = self.entry(stamp, xor, &items)?;
+        let xor = items.iter().fold(0, |xor, item| xor ^ item.jenkins);
+        items.sort_unstable_by_key(|item| item.offset);
+        items.dedup_by_key(|item| item.offset);
+        let entry = self.entry(stamp, xor, items)?;
         self.entries = self.link(header::ENTRY_ARRAY, self.entries, entry)?;
-        for (data, _, field) in &items {
-            self.refer(*data, entry, field)?;
+        for item in items {
+            self.refer(item, entry, fields[item.place])?;
         }
         self.count(stamp);
         Ok(())
     }
 
-    fn entry(&mut self, stamp: Stamp, xor: u64, items: &[(u64, u64, &[u8])]) -> Result<u64, Error> {
+    fn entry(&mut self, stamp: Stamp, xor: u64, items: &[Item]) -> Result<u64, Error> {
         let size = object::ENTRY_ITEMS + object::ENTRY_ITEM_SIZE * items.len() as u64;
         let entry = self.allocate(kind::ENTRY, size)?;
         let boot = self.ids.boot;
@@ -226,9 +263,9 @@ impl JournalFile {
         self.put(entry + object::ENTRY_BOOT_ID, &boot);
         self.put64(entry + object::ENTRY_XOR_HASH, xor);
         let mut at = entry + object::ENTRY_ITEMS;
-        for (data, hash, _) in items {
-            self.put64(at, *data);
-            self.put64(at + 8, *hash);
+        for item in items {
+            self.put64(at, item.offset);
+            self.put64(at + 8, item.hash);
             at += object::ENTRY_ITEM_SIZE;
         }
         Ok(entry)
@@ -247,35 +284,88 @@ impl JournalFile {
         self.put64(header::N_ENTRIES, self.n_entries);
     }
 
-    /// The data object of a field, made if it is not there: offset and both hashes.
-    fn data(&mut self, field: &[u8]) -> Result<(u64, u64, u64), Error> {
-        if let Some(known) = self.known.get(field) {
-            return Ok((known.offset, known.hash, known.jenkins));
+    /// The known field at a place of an entry.
+    fn known(&mut self, place: usize, field: &[u8]) -> Option<usize> {
+        let recent = self.recent.get(place).copied();
+        let is_it = |&known: &usize| self.known.get(known).is_some_and(|k| k.field == field);
+        if let Some(known) = recent.filter(is_it) {
+            return Some(known);
         }
-        let jenkins = hash::jenkins(field);
+        let known = *self.known_by_field.get(field)?;
+        if place >= self.recent.len() {
+            self.recent.resize(place + 1, 0);
+        }
+        self.recent[place] = known;
+        Some(known)
+    }
+
+    /// The data object of the field at a place of an entry, made if it is not there.
+    fn data(&mut self, place: usize, field: &[u8]) -> Result<Item, Error> {
+        if let Some(known) = self.known(place, field) {
+            let Known {
+                offset,
+                hash,
+                jenkins,
+                ..
+            } = self.known[known];
+            return Ok(Item {
+                offset,
+                hash,
+                jenkins,
+                place,
+                known: Some(known),
+            });
+        }
         let hash = hash::keyed(&self.ids.file, field);
         let table = self.data_table;
-        if let Some(offset) = self.find(table, hash, field, object::DATA_PAYLOAD) {
-            return Ok((offset, hash, jenkins));
-        }
+        let offset = match self.find(table, hash, field, object::DATA_PAYLOAD) {
+            Some(offset) => offset,
+            None => self.new_data(hash, field)?,
+        };
+        Ok(Item {
+            offset,
+            hash,
+            jenkins: hash::jenkins(field),
+            place,
+            known: None,
+        })
+    }
+
+    fn new_data(&mut self, hash: u64, field: &[u8]) -> Result<u64, Error> {
         let name_end = field.iter().position(|&b| b == b'=').unwrap_or(field.len());
         let name = self.field(&field[..name_end])?;
-        let offset = self.add(table, hash, kind::DATA, field, object::DATA_PAYLOAD)?;
+        let offset = self.add(
+            self.data_table,
+            hash,
+            kind::DATA,
+            field,
+            object::DATA_PAYLOAD,
+        )?;
         self.increment(header::N_DATA);
         let first = self.get64(name + object::FIELD_HEAD_DATA);
         self.put64(offset + object::DATA_NEXT_FIELD, first);
         self.put64(name + object::FIELD_HEAD_DATA, offset);
-        Ok((offset, hash, jenkins))
+        Ok(offset)
     }
 
     fn field(&mut self, name: &[u8]) -> Result<u64, Error> {
+        if let Some((_, offset)) = self.names.iter().find(|(known, _)| known == name) {
+            return Ok(*offset);
+        }
         let hash = hash::keyed(&self.ids.file, name);
         let table = self.field_table;
-        if let Some(offset) = self.find(table, hash, name, object::FIELD_PAYLOAD) {
-            return Ok(offset);
+        let found = self.find(table, hash, name, object::FIELD_PAYLOAD);
+        let offset = match found {
+            Some(offset) => offset,
+            None => {
+                let offset = self.add(table, hash, kind::FIELD, name, object::FIELD_PAYLOAD)?;
+                self.increment(header::N_FIELDS);
+                offset
+            }
+        };
+        if self.names.len() < REMEMBERED && name.len() < SHORT {
+            self.names.push((name.to_vec(), offset));
         }
-        let offset = self.add(table, hash, kind::FIELD, name, object::FIELD_PAYLOAD)?;
-        self.increment(header::N_FIELDS);
         Ok(offset)
     }
 
@@ -318,39 +408,38 @@ impl JournalFile {
     }
 
     /// Notes at a data object that an entry has it.
-    fn refer(&mut self, data: u64, entry: u64, field: &[u8]) -> Result<(), Error> {
-        let known = self.known.get(field).copied();
-        let n_entries = match known {
-            Some(known) => known.n_entries,
-            None => self.get64(data + object::DATA_N_ENTRIES),
+    fn refer(&mut self, item: &Item, entry: u64, field: &[u8]) -> Result<(), Error> {
+        let data = item.offset;
+        let first = data + object::DATA_ENTRY_ARRAY;
+        let (n_entries, tail) = match item.known {
+            Some(known) => (self.known[known].n_entries, self.known[known].tail),
+            None => match self.get64(data + object::DATA_N_ENTRIES) {
+                0 => (0, ArrayTail::default()),
+                some => (some, self.tail(first, some - 1)),
+            },
         };
         let tail = match n_entries {
             0 => {
                 self.put64(data + object::DATA_ENTRY, entry);
-                ArrayTail::default()
+                tail
             }
-            _ => {
-                let first = data + object::DATA_ENTRY_ARRAY;
-                let tail = known.map_or_else(|| self.tail(first, n_entries - 1), |k| k.tail);
-                self.link(first, tail, entry)?
-            }
+            _ => self.link(first, tail, entry)?,
         };
         self.put64(data + object::DATA_N_ENTRIES, n_entries + 1);
-        let again = n_entries == 1;
-        if let Some(known) = self.known.get_mut(field) {
-            known.n_entries += 1;
-            known.tail = tail;
-        } else if again && self.known.len() < REMEMBERED && field.len() < 256 {
+        if let Some(known) = item.known {
+            self.known[known].n_entries += 1;
+            self.known[known].tail = tail;
+        } else if n_entries == 1 && self.known.len() < REMEMBERED && field.len() < SHORT {
             // What comes twice comes with every entry.
-            let hash = self.get64(data + object::HASH);
-            let known = Known {
+            self.known_by_field.insert(field.to_vec(), self.known.len());
+            self.known.push(Known {
+                field: field.to_vec(),
                 offset: data,
-                hash,
-                jenkins: hash::jenkins(field),
+                hash: item.hash,
+                jenkins: item.jenkins,
                 n_entries: n_entries + 1,
                 tail,
-            };
-            self.known.insert(field.to_vec(), known);
+            });
         }
         Ok(())
     }
