@@ -364,10 +364,20 @@ fn read_only(program: &Path) -> Result<(), Failure> {
         Some(dir) if !dir.ends_with("rootfs") => dir,
         _ => program,
     };
-    let problem = || format!("cannot protect {} from being written", dir.display());
-    let copy = mounts::copy(rustix::fs::CWD, dir, false).doing_with(problem)?;
-    mounts::restrict(&copy, Attr::RDONLY, false).doing_with(problem)?;
-    mounts::attach_at(copy, dir).doing_with(problem)
+    let copy = read_only_copy(dir)?;
+    mounts::attach_at(copy, dir).doing_with(|| cannot_protect(dir))
+}
+
+/// A mount of a directory that nobody can write through, attached nowhere.
+pub(crate) fn read_only_copy(dir: &Path) -> Result<OwnedFd, Failure> {
+    let copy = mounts::copy(rustix::fs::CWD, dir, false);
+    let copy = copy.doing_with(|| cannot_protect(dir))?;
+    mounts::restrict(&copy, Attr::RDONLY, false).doing_with(|| cannot_protect(dir))?;
+    Ok(copy)
+}
+
+fn cannot_protect(dir: &Path) -> String {
+    format!("cannot protect {} from being written", dir.display())
 }
 
 #[cfg(test)]

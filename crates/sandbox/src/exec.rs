@@ -2,7 +2,9 @@
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use rustix::io::Errno;
 
@@ -47,6 +49,39 @@ pub fn exec(program: &CStr, args: &StringVec, env: &StringVec) -> Result<Infalli
     // SAFETY: both arrays end in a null pointer and borrow from strings that outlive the call.
     unsafe { libc::execve(program.as_ptr(), args.as_ptr(), env.as_ptr()) };
     Err(last_errno())
+}
+
+/// Like [`exec`], of the program with this name below a directory. What Rust's runtime ignores, SIGPIPE,
+/// the program does not inherit.
+///
+/// # Errors
+/// As execveat(2); returns only then. A script cannot be executed through a directory that closes at
+/// the exec (`ENOENT`).
+pub fn exec_in(
+    dir: impl AsFd,
+    program: &Path,
+    args: &StringVec,
+    env: &StringVec,
+) -> Result<Infallible, Errno> {
+    let program = CString::new(program.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)?;
+    let (args, env) = (args.pointers(), env.pointers());
+    // SAFETY: SIG_DFL is a valid disposition; what was set before has no handler.
+    let before = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    // SAFETY: both arrays end in a null pointer and, as the name, borrow from what outlives the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            dir.as_fd().as_raw_fd(),
+            program.as_ptr(),
+            args.as_ptr(),
+            env.as_ptr(),
+            0,
+        )
+    };
+    let errno = last_errno();
+    // SAFETY: the disposition is the one that was there before.
+    unsafe { libc::signal(libc::SIGPIPE, before) };
+    Err(errno)
 }
 
 /// Makes every descriptor from `first` up close at the next exec.

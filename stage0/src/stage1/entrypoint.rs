@@ -4,7 +4,9 @@
 //! programs are taken from the tree store, since the mounts are only seen inside the pod; they work
 //! in the pod's directory either way.
 
-use std::ffi::OsString;
+use std::convert::Infallible;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Component, Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -12,6 +14,8 @@ use std::sync::{Mutex, PoisonError};
 
 use appc::ImageManifest;
 use pod::Pod;
+use rustix::io::Errno;
+use sandbox::exec::StringVec;
 use stage1_abi::{annotation, env, path};
 
 use crate::context::Context;
@@ -143,19 +147,39 @@ impl Entrypoints {
 
     /// Becomes an entrypoint, in the pod's directory. Returns only to say why that failed.
     pub(crate) fn exec(&self, pod: &Pod, kind: Kind, args: Vec<OsString>) -> Failure {
-        let exec = || -> Result<std::convert::Infallible, Failure> {
+        let exec = || {
             let program = self.path(kind)?;
-            crate::launch::protect(&program)?;
-            let error = Command::new(&program)
-                .args(args)
-                .current_dir(pod.dir().path())
-                .exec();
-            Err(error).doing_with(|| format!("cannot execute {}", program.display()))
+            let gone = std::env::set_current_dir(pod.dir().path());
+            gone.doing_with(|| format!("cannot execute {}", program.display()))?;
+            become_protected(&program, &args)
         };
-        match exec() {
-            Err(failure) => failure,
+        let Err(failure) = exec();
+        failure
+    }
+}
+
+/// Becomes a program of which nobody can write to the file through `/proc/PID/exe`, whatever runs in
+/// the pod later: it is executed through a read-only mount that is attached nowhere.
+fn become_protected(program: &Path, args: &[OsString]) -> Result<Infallible, Failure> {
+    let problem = || format!("cannot execute {}", program.display());
+    if let (Some(dir), Some(name)) = (program.parent(), program.file_name()) {
+        let mount = crate::launch::read_only_copy(dir)?;
+        let words = std::iter::once(program.as_os_str()).chain(args.iter().map(AsRef::as_ref));
+        let words = StringVec::new(words.map(OsStr::as_bytes)).doing_with(problem)?;
+        let variables = std::env::vars_os().map(|(mut name, value)| {
+            name.push("=");
+            name.push(value);
+            name.into_vec()
+        });
+        let variables = StringVec::new(variables).doing_with(problem)?;
+        let Err(errno) = sandbox::exec::exec_in(&mount, Path::new(name), &words, &variables);
+        // The interpreter of a script would not find it: the mount is gone by then.
+        if errno != Errno::NOENT {
+            return Err(errno).doing_with(problem);
         }
     }
+    crate::launch::protect(program)?;
+    Err(Command::new(program).args(args).exec()).doing_with(problem)
 }
 
 /// Held while stage0 goes to a pod's directory and starts a child there.

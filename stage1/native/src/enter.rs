@@ -7,14 +7,13 @@ use std::path::PathBuf;
 
 use appc::App;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{CWD, Mode as FileMode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 use sandbox::Context;
 use sandbox::clone::{Child, Cloned, Namespaces, clone};
 use sandbox::signals::{self, SignalFd};
 use stage1_abi::{EnterArgs, InsecureOptions, path};
-use supervisor::terminal::{Mode, Relay, Relayed};
+use supervisor::terminal::{Inner, Mode, Relay, Relayed};
 use supervisor::{AppPlan, Identity, KILLED_BY_SIGNAL, StreamModes, Users, environment, launch};
 
 use crate::error::Error;
@@ -44,10 +43,10 @@ pub(crate) fn enter(args: impl IntoIterator<Item = OsString>) -> Result<u8, Erro
     let signals = SignalFd::block_all().context("block", "signals")?;
     let mode = Mode::raw();
     let terminal = match mode {
-        Some(_) => Some(open_terminal().context("open", "a terminal in the app")?),
+        Some(_) => Some(Inner::open().context("open", "a terminal in the app")?),
         None => None,
     };
-    let (master, slave) = terminal.map_or((None, None), |(m, s)| (Some(m), Some(s)));
+    let (master, slave) = terminal.map_or((None, None), |t| (Some(t.master), Some(t.slave)));
     // SAFETY: this process has one thread.
     match unsafe { clone(Namespaces::empty(), None) }.context("start", "the command")? {
         Cloned::Child => {
@@ -171,23 +170,6 @@ fn app_process(supervisor: u32, app: &str) -> Result<Pid, Error> {
         })
         .and_then(Pid::from_raw)
         .ok_or_else(not_running)
-}
-
-/// Master and slave of a new terminal of the app's `/dev/pts`.
-fn open_terminal() -> Result<(OwnedFd, OwnedFd), Errno> {
-    let open = |path: &std::ffi::CStr, flags| {
-        openat(
-            CWD,
-            path,
-            OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | flags,
-            FileMode::empty(),
-        )
-    };
-    let master = open(c"/dev/pts/ptmx", OFlags::NONBLOCK)?;
-    rustix::pty::unlockpt(&master)?;
-    let name = rustix::pty::ptsname(&master, Vec::new())?;
-    let slave = open(&name, OFlags::empty())?;
-    Ok((master, slave))
 }
 
 fn become_command(

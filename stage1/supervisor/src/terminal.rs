@@ -2,10 +2,12 @@
 //!
 //! An app never gets the outer terminal itself: it could read and type what it likes there.
 
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{CWD, Mode as FileMode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::termios::{
     LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr,
@@ -17,6 +19,38 @@ pub const ESCAPE: u8 = 0x1D;
 const ESCAPES: u8 = 3;
 const ESCAPE_TIME: Duration = Duration::from_secs(5);
 const BUFFER: usize = 4096;
+
+/// A terminal inside the pod: the supervisor's end, and the app's.
+#[derive(Debug)]
+pub struct Inner {
+    /// Reads and writes of it do not wait.
+    pub master: OwnedFd,
+    /// What the app has as standard input and output.
+    pub slave: OwnedFd,
+    /// Of the app's end.
+    pub path: CString,
+}
+
+impl Inner {
+    /// A new terminal of the `/dev/pts` that this process sees: the app's own.
+    ///
+    /// # Errors
+    /// As open(2), when that has no terminals or no more of them.
+    pub fn open() -> Result<Self, Errno> {
+        let open = |path: &CStr, flags| {
+            let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | flags;
+            openat(CWD, path, flags, FileMode::empty())
+        };
+        let master = open(c"/dev/pts/ptmx", OFlags::NONBLOCK)?;
+        rustix::pty::unlockpt(&master)?;
+        let path = rustix::pty::ptsname(&master, Vec::new())?;
+        Ok(Self {
+            slave: open(&path, OFlags::empty())?,
+            master,
+            path,
+        })
+    }
+}
 
 /// The outer terminal in another mode, until dropped.
 #[derive(Debug)]

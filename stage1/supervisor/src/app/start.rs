@@ -23,6 +23,7 @@ use super::identity::{Identity, become_user, set_oom_score};
 use super::users::{User, Users};
 use crate::plan::{AppPlan, PassedSocket, Security};
 use crate::status::FAILED_TO_START;
+use crate::terminal::Inner;
 
 /// What an app gets as standard input, output and error.
 #[derive(Debug)]
@@ -187,17 +188,12 @@ fn dup(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 
 /// A new terminal of the app's own `/dev/pts`; its master goes to the supervisor.
 fn open_terminal(channel: &Channel) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let master = openat(CWD, "/dev/pts/ptmx", flags, Mode::empty())?;
-    rustix::pty::unlockpt(&master)?;
-    let name = rustix::pty::ptsname(&master, Vec::new())?;
-    let slave = openat(
-        CWD,
-        &name,
-        OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    let path = Path::new(std::ffi::OsStr::from_bytes(name.as_bytes()));
+    let Inner {
+        master,
+        slave,
+        path,
+    } = Inner::open()?;
+    let path = Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()));
     if let Ok(console) = openat(
         CWD,
         "/dev/console",
