@@ -1,5 +1,8 @@
 //! One journal file, being written.
 
+mod arrays;
+mod data;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -10,18 +13,12 @@ use sandbox::filemap::FileMap;
 
 use crate::Error;
 use crate::format::{self, aligned, header, kind, object};
-use crate::hash;
+use arrays::ArrayTail;
+use data::{Item, Known, Table};
 
 /// Disk space is taken in steps of this many bytes.
 const STEP: u64 = 256 * 1024;
-/// Fields whose objects are remembered: those that come with every entry.
-const REMEMBERED: usize = 128;
-/// The longest of them.
-const SHORT: usize = 256;
 const FIELD_BUCKETS: u64 = 333;
-/// Array of entries: the first one's and the longest one's number of items.
-const ARRAY_MIN: u64 = 4;
-const ARRAY_MAX: u64 = 1 << 16;
 
 /// What an entry has beside its fields.
 #[derive(Debug, Clone, Copy)]
@@ -68,46 +65,6 @@ pub(crate) struct JournalFile {
     names: Vec<(Vec<u8>, u64)>,
     /// Memory for the items of one entry.
     items: Vec<Item>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Table {
-    /// Of its items.
-    offset: u64,
-    buckets: u64,
-}
-
-/// The end of a chain of entry arrays.
-#[derive(Debug, Clone, Copy, Default)]
-struct ArrayTail {
-    offset: u64,
-    used: u64,
-    capacity: u64,
-}
-
-/// A data object that comes with every entry.
-#[derive(Debug)]
-struct Known {
-    field: Vec<u8>,
-    offset: u64,
-    hash: u64,
-    /// For the identity of entries.
-    jenkins: u64,
-    n_entries: u64,
-    tail: ArrayTail,
-}
-
-/// A field of an entry that is being made.
-#[derive(Debug, Clone, Copy)]
-struct Item {
-    /// Of its data object.
-    offset: u64,
-    hash: u64,
-    jenkins: u64,
-    /// Its place among the fields of the entry.
-    place: usize,
-    /// Among those that are known.
-    known: Option<usize>,
 }
 
 impl JournalFile {
@@ -282,205 +239,6 @@ impl JournalFile {
         self.put64(header::TAIL_MONOTONIC, stamp.monotonic);
         self.n_entries += 1;
         self.put64(header::N_ENTRIES, self.n_entries);
-    }
-
-    /// The known field at a place of an entry.
-    fn known(&mut self, place: usize, field: &[u8]) -> Option<usize> {
-        let recent = self.recent.get(place).copied();
-        let is_it = |&known: &usize| self.known.get(known).is_some_and(|k| k.field == field);
-        if let Some(known) = recent.filter(is_it) {
-            return Some(known);
-        }
-        let known = *self.known_by_field.get(field)?;
-        if place >= self.recent.len() {
-            self.recent.resize(place + 1, 0);
-        }
-        self.recent[place] = known;
-        Some(known)
-    }
-
-    /// The data object of the field at a place of an entry, made if it is not there.
-    fn data(&mut self, place: usize, field: &[u8]) -> Result<Item, Error> {
-        if let Some(known) = self.known(place, field) {
-            let Known {
-                offset,
-                hash,
-                jenkins,
-                ..
-            } = self.known[known];
-            return Ok(Item {
-                offset,
-                hash,
-                jenkins,
-                place,
-                known: Some(known),
-            });
-        }
-        let hash = hash::keyed(&self.ids.file, field);
-        let table = self.data_table;
-        let offset = match self.find(table, hash, field, object::DATA_PAYLOAD) {
-            Some(offset) => offset,
-            None => self.new_data(hash, field)?,
-        };
-        Ok(Item {
-            offset,
-            hash,
-            jenkins: hash::jenkins(field),
-            place,
-            known: None,
-        })
-    }
-
-    fn new_data(&mut self, hash: u64, field: &[u8]) -> Result<u64, Error> {
-        let name_end = field.iter().position(|&b| b == b'=').unwrap_or(field.len());
-        let name = self.field(&field[..name_end])?;
-        let offset = self.add(
-            self.data_table,
-            hash,
-            kind::DATA,
-            field,
-            object::DATA_PAYLOAD,
-        )?;
-        self.increment(header::N_DATA);
-        let first = self.get64(name + object::FIELD_HEAD_DATA);
-        self.put64(offset + object::DATA_NEXT_FIELD, first);
-        self.put64(name + object::FIELD_HEAD_DATA, offset);
-        Ok(offset)
-    }
-
-    fn field(&mut self, name: &[u8]) -> Result<u64, Error> {
-        if let Some((_, offset)) = self.names.iter().find(|(known, _)| known == name) {
-            return Ok(*offset);
-        }
-        let hash = hash::keyed(&self.ids.file, name);
-        let table = self.field_table;
-        let found = self.find(table, hash, name, object::FIELD_PAYLOAD);
-        let offset = match found {
-            Some(offset) => offset,
-            None => {
-                let offset = self.add(table, hash, kind::FIELD, name, object::FIELD_PAYLOAD)?;
-                self.increment(header::N_FIELDS);
-                offset
-            }
-        };
-        if self.names.len() < REMEMBERED && name.len() < SHORT {
-            self.names.push((name.to_vec(), offset));
-        }
-        Ok(offset)
-    }
-
-    fn find(&self, table: Table, hash: u64, payload: &[u8], at: u64) -> Option<u64> {
-        let mut next = self.get64(table.offset + hash % table.buckets * 16);
-        let mut there = Vec::new();
-        while next != 0 {
-            let alike = self.get64(next + object::HASH) == hash
-                && self.get64(next + object::SIZE) == at + payload.len() as u64;
-            if alike {
-                there.resize(payload.len(), 0);
-            }
-            if alike && self.map.get(next + at, &mut there) && there == payload {
-                return Some(next);
-            }
-            next = self.get64(next + object::NEXT_HASH);
-        }
-        None
-    }
-
-    /// A new object at the end of its bucket.
-    fn add(
-        &mut self,
-        table: Table,
-        hash: u64,
-        kind: u8,
-        payload: &[u8],
-        at: u64,
-    ) -> Result<u64, Error> {
-        let offset = self.allocate(kind, at + payload.len() as u64)?;
-        self.put64(offset + object::HASH, hash);
-        self.put(offset + at, payload);
-        let bucket = table.offset + hash % table.buckets * 16;
-        match self.get64(bucket + 8) {
-            0 => self.put64(bucket, offset),
-            tail => self.put64(tail + object::NEXT_HASH, offset),
-        }
-        self.put64(bucket + 8, offset);
-        Ok(offset)
-    }
-
-    /// Notes at a data object that an entry has it.
-    fn refer(&mut self, item: &Item, entry: u64, field: &[u8]) -> Result<(), Error> {
-        let data = item.offset;
-        let first = data + object::DATA_ENTRY_ARRAY;
-        let (n_entries, tail) = match item.known {
-            Some(known) => (self.known[known].n_entries, self.known[known].tail),
-            None => match self.get64(data + object::DATA_N_ENTRIES) {
-                0 => (0, ArrayTail::default()),
-                some => (some, self.tail(first, some - 1)),
-            },
-        };
-        let tail = match n_entries {
-            0 => {
-                self.put64(data + object::DATA_ENTRY, entry);
-                tail
-            }
-            _ => self.link(first, tail, entry)?,
-        };
-        self.put64(data + object::DATA_N_ENTRIES, n_entries + 1);
-        if let Some(known) = item.known {
-            self.known[known].n_entries += 1;
-            self.known[known].tail = tail;
-        } else if n_entries == 1 && self.known.len() < REMEMBERED && field.len() < SHORT {
-            // What comes twice comes with every entry.
-            self.known_by_field.insert(field.to_vec(), self.known.len());
-            self.known.push(Known {
-                field: field.to_vec(),
-                offset: data,
-                hash: item.hash,
-                jenkins: item.jenkins,
-                n_entries: n_entries + 1,
-                tail,
-            });
-        }
-        Ok(())
-    }
-
-    /// The end of a chain of arrays with that many items.
-    fn tail(&self, first: u64, mut items: u64) -> ArrayTail {
-        let mut tail = ArrayTail::default();
-        let mut next = self.get64(first);
-        while next != 0 {
-            let capacity = (self.get64(next + object::SIZE) - object::ARRAY_ITEMS) / 8;
-            tail = ArrayTail {
-                offset: next,
-                used: items.min(capacity),
-                capacity,
-            };
-            items -= tail.used;
-            next = self.get64(next + object::ARRAY_NEXT);
-        }
-        tail
-    }
-
-    /// Appends an item to a chain of arrays whose first is named at `first`.
-    fn link(&mut self, first: u64, mut tail: ArrayTail, item: u64) -> Result<ArrayTail, Error> {
-        if tail.used == tail.capacity {
-            let capacity = (tail.capacity * 2).clamp(ARRAY_MIN, ARRAY_MAX);
-            let size = object::ARRAY_ITEMS + 8 * capacity;
-            let offset = self.allocate(kind::ENTRY_ARRAY, size)?;
-            self.increment(header::N_ENTRY_ARRAYS);
-            match tail.offset {
-                0 => self.put64(first, offset),
-                last => self.put64(last + object::ARRAY_NEXT, offset),
-            }
-            tail = ArrayTail {
-                offset,
-                used: 0,
-                capacity,
-            };
-        }
-        self.put64(tail.offset + object::ARRAY_ITEMS + 8 * tail.used, item);
-        tail.used += 1;
-        Ok(tail)
     }
 
     /// Room for an object; its header is written, the rest is zero.
