@@ -51,8 +51,9 @@ pub fn exec(program: &CStr, args: &StringVec, env: &StringVec) -> Result<Infalli
     Err(last_errno())
 }
 
-/// Like [`exec`], of the program with this name below a directory. What Rust's runtime ignores, SIGPIPE,
-/// the program does not inherit.
+/// Like [`exec`], of the program with this name below a directory. It is another system call, which
+/// an app's own filter need not allow. The program does not inherit that Rust's runtime ignores
+/// SIGPIPE.
 ///
 /// # Errors
 /// As execveat(2); returns only then. A script cannot be executed through a directory that closes at

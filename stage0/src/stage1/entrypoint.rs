@@ -149,8 +149,8 @@ impl Entrypoints {
     pub(crate) fn exec(&self, pod: &Pod, kind: Kind, args: Vec<OsString>) -> Failure {
         let exec = || {
             let program = self.path(kind)?;
-            let gone = std::env::set_current_dir(pod.dir().path());
-            gone.doing_with(|| format!("cannot execute {}", program.display()))?;
+            std::env::set_current_dir(pod.dir().path())
+                .doing_with(|| format!("cannot execute {}", program.display()))?;
             become_protected(&program, &args)
         };
         let Err(failure) = exec();

@@ -127,9 +127,7 @@ pub(crate) fn apps(programs: &Programs, table: &mut Table) -> Result<()> {
     for n in 0..ROUNDS {
         let name = format!("app{n}");
         std::thread::sleep(PAUSE);
-        let mut floor = Command::new(&programs.floor);
-        floor.arg("--lower").arg(&root).args(["/probe", "true"]);
-        floors.push(time(&mut floor)?);
+        floors.push(time(&mut super::start::floor(&programs.floor, &root, &[]))?);
         std::thread::sleep(PAUSE);
         let named = format!("--name={name}");
         let add = [&["app", "add", &uuid, &image, &named], &SLEEP[..]].concat();

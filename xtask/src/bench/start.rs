@@ -118,25 +118,28 @@ fn engines(rkt: &Rkt, image: &str) -> Vec<Contestant> {
     ]
 }
 
+/// The floor's program, through to the exit of `true`.
+pub(super) fn floor(program: &Path, root: &Path, flags: &[std::ffi::OsString]) -> Command {
+    let mut command = Command::new(program);
+    command.arg("--lower").arg(root).args(flags);
+    command.args(["/probe", "true"]);
+    command
+}
+
 fn floors(programs: &Programs, root: &Path, groups: &Groups) -> Vec<Contestant> {
     let call = |seccomp: bool, cgroups: bool, veth: bool| {
-        let mut args: Vec<std::ffi::OsString> = vec!["--lower".into(), root.into()];
+        let mut flags = Vec::new();
         if seccomp {
-            args.push("--seccomp".into());
+            flags.push("--seccomp".into());
         }
         if veth {
-            args.push("--veth".into());
+            flags.push("--veth".into());
         }
         if cgroups {
-            args.extend(groups.flags());
+            flags.extend(groups.flags());
         }
-        args.extend(["/probe".into(), "true".into()]);
-        let floor = programs.floor.clone();
-        move |_| {
-            let mut command = Command::new(&floor);
-            command.args(&args);
-            command
-        }
+        let (program, root) = (programs.floor.clone(), root.to_owned());
+        move |_| floor(&program, &root, &flags)
     };
     vec![
         Contestant::new("floor", call(false, false, false)),

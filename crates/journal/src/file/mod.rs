@@ -120,43 +120,30 @@ impl JournalFile {
         self.grow(header::SIZE)?;
         self.put(0, &format::SIGNATURE);
         self.put(header::INCOMPATIBLE, &format::KEYED_HASH.to_le_bytes());
-        self.put(header::FILE_ID, &self.ids.file.clone());
-        self.put(header::MACHINE_ID, &self.ids.machine.clone());
-        self.put(header::TAIL_BOOT_ID, &self.ids.boot.clone());
-        self.put(header::SEQNUM_ID, &self.ids.seqnum.clone());
+        let ids = self.ids;
+        self.put(header::FILE_ID, &ids.file);
+        self.put(header::MACHINE_ID, &ids.machine);
+        self.put(header::TAIL_BOOT_ID, &ids.boot);
+        self.put(header::SEQNUM_ID, &ids.seqnum);
         self.put64(header::HEADER_SIZE, header::SIZE);
-        for (kind, at, size_at, field) in [
-            (
-                kind::FIELD_TABLE,
-                header::FIELD_TABLE,
-                header::FIELD_TABLE_SIZE,
-                true,
-            ),
-            (
-                kind::DATA_TABLE,
-                header::DATA_TABLE,
-                header::DATA_TABLE_SIZE,
-                false,
-            ),
-        ] {
-            let table = if field {
-                self.field_table
-            } else {
-                self.data_table
-            };
-            let bytes = table.buckets * 16;
-            let offset = self.allocate(kind, object::HEADER + bytes)? + object::HEADER;
-            self.put64(at, offset);
-            self.put64(size_at, bytes);
-            let table = if field {
-                &mut self.field_table
-            } else {
-                &mut self.data_table
-            };
-            table.offset = offset;
-        }
+        let (at, size_at) = (header::FIELD_TABLE, header::FIELD_TABLE_SIZE);
+        let buckets = self.field_table.buckets;
+        self.field_table.offset = self.table(kind::FIELD_TABLE, at, size_at, buckets)?;
+        let (at, size_at) = (header::DATA_TABLE, header::DATA_TABLE_SIZE);
+        let buckets = self.data_table.buckets;
+        self.data_table.offset = self.table(kind::DATA_TABLE, at, size_at, buckets)?;
         self.put(header::STATE, &[format::ONLINE]);
         Ok(())
+    }
+
+    /// Makes a hash table that the header names at `at`, and its bytes at `size_at`: where its items
+    /// are.
+    fn table(&mut self, kind: u8, at: u64, size_at: u64, buckets: u64) -> Result<u64, Error> {
+        let bytes = buckets * 16;
+        let offset = self.allocate(kind, object::HEADER + bytes)? + object::HEADER;
+        self.put64(at, offset);
+        self.put64(size_at, bytes);
+        Ok(offset)
     }
 
     pub(crate) fn path(&self) -> &Path {
