@@ -258,10 +258,9 @@ impl Images {
     pub(crate) fn render(&self, id: &ImageId) -> Result<Rendered, Failure> {
         let problem = || format!("cannot render image {id}");
         let tree = self.store.tree(id).doing_with(problem)?;
-        let manifest = self.store.manifest(id).doing_with(problem)?;
         Ok(Rendered {
             id: id.clone(),
-            manifest,
+            manifest: tree.manifest,
             tree: tree.id,
         })
     }

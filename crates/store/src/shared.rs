@@ -42,8 +42,10 @@ pub(crate) fn open_to_write(path: &Path) -> io::Result<File> {
 
 /// Reads a regular file of at most `limit` bytes.
 pub(crate) fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    let file = open(path)?;
+    let expected = usize::try_from(file.metadata()?.len()).unwrap_or(limit);
+    let mut bytes = Vec::with_capacity(expected.min(limit) + 1);
+    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     match bytes.len() > limit {
         false => Ok(bytes),
         true => Err(io::Error::other(format!("more than {limit} bytes"))),

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use appc::PodManifest;
 use net::PodNetworks;
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
@@ -32,6 +32,12 @@ use crate::{FAILURE, gc, manifest, mounts, network, plan, runtime_config};
 
 /// Signals that end a pod when they reach its main process.
 const ENDING: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
+
+/// A pod that lasts this long is worth letting go of memory for.
+const SETTLING: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
 
 /// Runs the pod in the working directory to its end.
 pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Result<u8, Error> {
@@ -269,6 +275,7 @@ pub(crate) fn replace_file(name: impl AsRef<Path>, text: &str) -> Result<(), Err
 impl Running {
     /// Waits for the end of the pod; passes signals in and keeps its leases meanwhile.
     fn wait(mut self) -> Result<u8, Error> {
+        let mut settled = false;
         loop {
             let keepers = self.networks.iter().flat_map(|n| &n.keepers);
             let (limit, answers) = network::waits_of(keepers);
@@ -284,8 +291,13 @@ impl Running {
             let ready = self.telling.as_ref().and_then(|t| t.ready.as_ref());
             let ready = ready.map(|fd| PollFd::new(fd, PollFlags::IN));
             fds.extend(ready);
-            match poll_at_rest(&mut fds, limit.as_ref()) {
-                Ok(_) | Err(Errno::INTR) => {}
+            let polled = match settled {
+                true => poll_at_rest(&mut fds, limit.as_ref()),
+                false => poll(&mut fds, Some(limit.as_ref().map_or(&SETTLING, |l| l.min(&SETTLING)))),
+            };
+            match polled {
+                Ok(ready) => settled |= ready == 0,
+                Err(Errno::INTR) => {}
                 Err(errno) => {
                     return Err(errno)
                         .context("wait for", "the pod")

@@ -31,6 +31,8 @@ pub struct Tree {
     pub id: String,
     /// The directory in the tree store.
     pub path: PathBuf,
+    /// The image's manifest.
+    pub manifest: ImageManifest,
 }
 
 impl Tree {
@@ -100,7 +102,11 @@ impl Store {
             self.render_tree(id, &manifest, &tree)?;
         }
         self.touch(id);
-        Ok(Tree { id: tree, path })
+        Ok(Tree {
+            id: tree,
+            path,
+            manifest,
+        })
     }
 
     fn render_tree(&self, id: &Hash, manifest: &ImageManifest, tree: &str) -> Result<()> {
