@@ -293,7 +293,10 @@ impl Running {
             fds.extend(ready);
             let polled = match settled {
                 true => poll_at_rest(&mut fds, limit.as_ref()),
-                false => poll(&mut fds, Some(limit.as_ref().map_or(&SETTLING, |l| l.min(&SETTLING)))),
+                false => poll(
+                    &mut fds,
+                    Some(limit.as_ref().map_or(&SETTLING, |l| l.min(&SETTLING))),
+                ),
             };
             match polled {
                 Ok(ready) => settled |= ready == 0,

@@ -4,7 +4,7 @@
 //! One request a connection: a JSON text, with descriptors where needed, answered by a JSON text.
 //! The socket lies in the stage1 root file system, where no app comes.
 
-use std::io::{IoSlice, IoSliceMut, Write};
+use std::io::{IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -12,23 +12,21 @@ use std::path::PathBuf;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, connect,
-    recvmsg, sendmsg, socket_with,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType, accept_with, connect, sendmsg, socket_with,
 };
 use sandbox::cgroup::AppCgroup;
 use sandbox::{Context, Error};
 use serde::{Deserialize, Serialize};
 
 use crate::attach::listener_of;
+use crate::message::{FDS_MAX, receive};
 use crate::plan::AppPlan;
 
 /// The socket, below the stage1 root file system.
 const SOCKET: &str = "rkt/control";
 /// Longest request or answer; plans travel in files.
 const MESSAGE_MAX: usize = 64 * 1024;
-/// Descriptors that go with one request (SCM_MAX_FD).
-const FDS_MAX: usize = 253;
 /// Requests that may wait for their answers at once.
 const CONNECTIONS_MAX: usize = 256;
 
@@ -231,20 +229,9 @@ fn write(socket: &OwnedFd, text: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Er
 
 /// The next message; the end of the connection is `EPIPE`.
 fn read(socket: &OwnedFd) -> Result<(Vec<u8>, Vec<OwnedFd>), Errno> {
-    let mut bytes = vec![0; MESSAGE_MAX];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let iov = &mut [IoSliceMut::new(&mut bytes)];
-    let message = recvmsg(socket, iov, &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    let mut fds = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(more) = message {
-            fds.extend(more);
-        }
+    let message = receive(socket, MESSAGE_MAX, RecvFlags::empty())?;
+    match message.0.is_empty() {
+        true => Err(Errno::PIPE),
+        false => Ok(message),
     }
-    if message.bytes == 0 {
-        return Err(Errno::PIPE);
-    }
-    bytes.truncate(message.bytes);
-    Ok((bytes, fds))
 }

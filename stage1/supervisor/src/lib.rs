@@ -8,6 +8,7 @@ mod attach;
 pub mod control;
 mod ending;
 mod log;
+mod message;
 mod mutable;
 mod notify;
 mod output;

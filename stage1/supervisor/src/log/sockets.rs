@@ -1,20 +1,16 @@
 //! The sockets by which an app reaches the journal: `/run/systemd/journal/{dev-log,socket,stdout}`.
 //! Every app has its own three, so that whose message it is needs no asking.
 
-use std::io::IoSliceMut;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::io::Errno;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, accept_with,
-    recvmsg,
-};
+use rustix::net::{RecvFlags, SocketFlags, SocketType, accept_with};
 use sandbox::Error;
 
 use super::{Log, Origin, native, syslog};
 use crate::attach::{bind_in, listener_of};
+use crate::message::receive;
 
 /// Longest message; journald's senders put longer ones into files.
 const MESSAGE_MAX: usize = 256 * 1024;
@@ -125,7 +121,7 @@ impl Sockets {
 
     fn read_native(&mut self, log: &mut Log) {
         let origin = Origin::app(&self.app, "journal");
-        while let Ok((message, file)) = receive(&self.native) {
+        while let Ok((message, file)) = next(&self.native) {
             let message = match file {
                 Some(file) => match read_file(file) {
                     Some(text) => text,
@@ -139,7 +135,7 @@ impl Sockets {
 
     fn read_syslog(&mut self, log: &mut Log) {
         let origin = Origin::app(&self.app, "syslog");
-        while let Ok((message, _)) = receive(&self.syslog) {
+        while let Ok((message, _)) = next(&self.syslog) {
             entry(log, &origin, &syslog::fields(&message));
         }
     }
@@ -212,20 +208,9 @@ fn entry(log: &mut Log, origin: &Origin, fields: &[Vec<u8>]) {
 }
 
 /// The next message, and the file that came with it.
-fn receive(socket: &OwnedFd) -> Result<(Vec<u8>, Option<OwnedFd>), Errno> {
-    let mut bytes = vec![0; MESSAGE_MAX];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let iov = &mut [IoSliceMut::new(&mut bytes)];
-    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-    let message = recvmsg(socket, iov, &mut control, flags)?;
-    let mut files = control.drain().flat_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(fds) => fds.collect::<Vec<_>>(),
-        _ => Vec::new(),
-    });
-    let file = files.next();
-    bytes.truncate(message.bytes);
-    Ok((bytes, file))
+fn next(socket: &OwnedFd) -> Result<(Vec<u8>, Option<OwnedFd>), Errno> {
+    let (text, files) = receive(socket, MESSAGE_MAX, RecvFlags::DONTWAIT)?;
+    Ok((text, files.into_iter().next()))
 }
 
 /// The text of a file that an app sent: only what cannot change or block while it is read, that is
