@@ -12,7 +12,7 @@ use store::{ImageId, ImportOptions, Store};
 use crate::cli::flags::Values;
 use crate::context::Context;
 use crate::failure::{Doing, Failure};
-use crate::remote::Wanted;
+use crate::remote::{self, Wanted};
 use crate::signed::{self, ImageFile, Voucher};
 
 /// When an image is fetched although the store may have it (`--pull-policy`).
@@ -240,9 +240,22 @@ impl Images {
 
     /// The image of a name, if the store has it.
     pub(crate) fn stored_as(&self, name: &ImageName) -> Result<Option<ImageId>, Failure> {
-        self.store
-            .find_by_name(&name.name, &name.labels)
-            .doing_with(|| format!("cannot find image \"{name}\""))
+        let problem = || format!("cannot find image \"{name}\"");
+        let own = self.store.find_by_name(&name.name, &name.labels);
+        match own.doing_with(problem)? {
+            None => self.of_alias(name).doing_with(problem),
+            id => Ok(id),
+        }
+    }
+
+    /// Calls a rendered image what a registry's reference calls it, if that is how it was named.
+    pub(crate) fn call(&self, image: &mut Rendered, text: &str) -> Result<(), Failure> {
+        match reference(text)? {
+            Reference::Distribution(Distribution::Docker(docker)) if docker.tag.is_some() => {
+                remote::call(&mut image.manifest, &docker)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The image of this name and version, if the store has it.

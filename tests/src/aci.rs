@@ -155,6 +155,15 @@ impl Aci {
         self
     }
 
+    /// Adds a mount point that is read-only.
+    pub fn read_only_mount_point(mut self, name: &str, path: &str) -> Self {
+        push(
+            &mut self.manifest["app"]["mountPoints"],
+            json!({"name": name, "path": path, "readOnly": true}),
+        );
+        self
+    }
+
     /// Adds an isolator to the app.
     pub fn isolator(mut self, name: &str, value: Value) -> Self {
         push(

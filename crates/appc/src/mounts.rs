@@ -115,7 +115,7 @@ mod tests {
         let m =
             Mount::parse_with_volume("name=a,kind=host,source=/s,target=/t,readOnly=1").unwrap();
         assert_eq!((m.volume.as_str(), m.path.as_str()), ("a", "/t"));
-        assert!(m.app_volume.unwrap().read_only);
+        assert_eq!(m.app_volume.unwrap().read_only, Some(true));
         assert!(Mount::parse_with_volume("name=a,kind=empty").is_err());
     }
 

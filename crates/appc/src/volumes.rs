@@ -27,14 +27,9 @@ pub struct Volume {
     /// The absolute path on the host; only and always for [`VolumeKind::Host`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Whether it is mounted read-only.
-    #[serde(
-        rename = "readOnly",
-        default,
-        deserialize_with = "nullable",
-        skip_serializing_if = "is_false"
-    )]
-    pub read_only: bool,
+    /// Whether it is mounted read-only; the image's mount point decides when absent.
+    #[serde(rename = "readOnly", default, skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<bool>,
     /// Whether mounts below `source` come along; the flavor decides when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recursive: Option<bool>,
@@ -67,7 +62,7 @@ impl Volume {
             name,
             kind: VolumeKind::Empty,
             source: None,
-            read_only: false,
+            read_only: None,
             recursive: None,
             idmap: false,
             mode: Some("0755".to_owned()),
@@ -110,7 +105,7 @@ impl Volume {
             other => return Err(list.fail(format!("kind must be empty or host, not {other:?}"))),
         };
         volume.source = list.take("source").map(str::to_owned);
-        volume.read_only = list.boolean("readOnly")?.unwrap_or(false);
+        volume.read_only = list.boolean("readOnly")?;
         volume.recursive = list.boolean("recursive")?;
         volume.idmap = list.boolean("idmap")?.unwrap_or(false);
         volume.mode = list.take("mode").map(str::to_owned).or(volume.mode);
@@ -180,7 +175,7 @@ mod tests {
         let v =
             Volume::parse("data,kind=host,source=/srv/a=b,readOnly=true,recursive=false").unwrap();
         assert_eq!(v.source.as_deref(), Some("/srv/a=b"));
-        assert_eq!((v.read_only, v.recursive), (true, Some(false)));
+        assert_eq!((v.read_only, v.recursive), (Some(true), Some(false)));
         let v = Volume::parse("tmp,kind=empty,mode=1777,uid=7").unwrap();
         assert_eq!((v.mode_bits(), v.uid, v.gid), (0o1777, Some(7), Some(0)));
         assert_eq!(

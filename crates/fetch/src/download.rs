@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -371,6 +371,17 @@ impl Partial {
     fn discard(self) {
         let _ = fs::remove_file(self.etag_path());
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl Drop for Partial {
+    /// Nothing of what never began stays. The file is still locked, and may be gone already.
+    fn drop(&mut self) {
+        let nothing = |meta: fs::Metadata| meta.len() == 0 && meta.nlink() > 0;
+        if self.file.metadata().is_ok_and(nothing) {
+            let _ = fs::remove_file(self.etag_path());
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -70,6 +70,14 @@ impl BlobSource for Source<'_> {
 }
 
 /// The origin of an image of a registry.
+///
+/// # Errors
+/// Nothing of it can be part of a name.
+pub fn origin(image: &Docker) -> Result<Origin> {
+    from_registry(image, &format!("docker://{image}"))
+}
+
+/// The same with what else it was called.
 pub(crate) fn from_registry(image: &Docker, original: &str) -> Result<Origin> {
     let name = AcIdentifier::sanitize(&format!("{}/{}", image.registry, image.repository));
     Ok(Origin {

@@ -17,7 +17,7 @@ pub use discovery::{Place, read_page};
 pub use download::{Deferrable, Download, Downloader, Watched};
 pub use error::Error;
 pub use http::{Client, Insecure};
-pub use image::OciImage;
+pub use image::{OciImage, origin};
 pub use progress::{Progress, Quiet};
 pub use registry::{Found, Logins, Repository};
 pub use signatures::{Signed, SimpleSigning};

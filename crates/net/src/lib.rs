@@ -51,7 +51,7 @@ mod testing;
 pub use attachment::Paths;
 pub use cidr::Cidr;
 pub use cni::{CniResult, Dns, Interface, IpConfig, Route};
-pub use config::{Network, PluginConf, available};
+pub use config::{Available, Network, PluginConf, available};
 pub use error::{Error, Result};
 pub use info::{NET_INFO, NetInfo, note_connected, read as read_info};
 pub use inspect::{AddressInUse, addresses_in_use, ipam_types, is_builtin_type, subnets};

@@ -61,7 +61,10 @@ fn a_lease_is_got_renewed_lost_found_again_and_given_back() {
         pod.inside(c)
     });
     assert_eq!(seen.to_string(), address);
-    let network = net::available(&world.dir.join("etc")).unwrap().remove(0);
+    let network = net::available(&world.dir.join("etc"))
+        .unwrap()
+        .networks
+        .remove(0);
     let used = net::addresses_in_use(&network, &world.paths).unwrap();
     assert_eq!((used.len(), used[0].container.as_str()), (1, "leased"));
 

@@ -31,8 +31,8 @@ pub fn to_appc(
     origin: &Origin,
 ) -> Result<ImageManifest> {
     let mut manifest = ImageManifest::new(origin.name.clone());
+    name(&mut manifest, origin)?;
     let labels = [
-        ("version", origin.tag.as_deref().unwrap_or_default()),
         ("os", config.os.as_str()),
         ("arch", arch(&config.architecture, &config.variant)),
     ];
@@ -55,12 +55,6 @@ pub fn to_appc(
         annotate("created", &config.created)?;
     }
     let mut docker = |name: &str, value: &str| annotate(&format!("{PREFIX}/{name}"), value);
-    docker("originalname", &origin.original)?;
-    if let Some((registry, repository)) = &origin.repository {
-        docker("registryurl", registry)?;
-        docker("repository", repository)?;
-        docker("tag", origin.tag.as_deref().unwrap_or_default())?;
-    }
     docker("imageid", config_digest.as_str())?;
     docker("manifesthash", digest.as_str())?;
     docker("entrypoint", &as_list(&run.entrypoint))?;
@@ -69,6 +63,35 @@ pub fn to_appc(
     manifest.app = Some(app(run)?);
     manifest.validate()?;
     Ok(manifest)
+}
+
+/// Names an image's manifest after where it comes from. What an earlier name said goes.
+///
+/// # Errors
+/// Never: the names of the annotations are valid.
+pub fn name(manifest: &mut ImageManifest, origin: &Origin) -> Result<()> {
+    manifest.name = origin.name.clone();
+    let registry = origin.repository.as_ref().map(|(registry, _)| registry);
+    let repository = origin.repository.as_ref().map(|(_, name)| name);
+    let tag = origin.tag.as_ref();
+    match tag.filter(|tag| !tag.is_empty()) {
+        Some(tag) => manifest.labels.set(AcIdentifier::parse("version")?, tag),
+        None => manifest.labels.0.retain(|label| label.name != "version"),
+    }
+    for (name, value) in [
+        ("originalname", Some(&origin.original)),
+        ("registryurl", registry),
+        ("repository", repository),
+        ("tag", registry.and(tag)),
+    ] {
+        let name = AcIdentifier::parse(&format!("{PREFIX}/{name}"))?;
+        manifest.annotations.0.retain(|known| known.name != name);
+        // Most are only of interest to people; a NUL would spoil the whole.
+        if let Some(value) = value.filter(|v| !v.is_empty() && !v.contains('\0')) {
+            manifest.annotations.set(name, value);
+        }
+    }
+    Ok(())
 }
 
 fn app(run: &Execution) -> Result<App> {

@@ -14,7 +14,7 @@ mod error;
 mod manifest;
 
 pub use config::{Config, Execution, MAX_CONFIG};
-pub use convert::{Origin, from_appc, to_appc};
+pub use convert::{Origin, from_appc, name, to_appc};
 pub use digest::Digest;
 pub use error::Error;
 pub use manifest::{

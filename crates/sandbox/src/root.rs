@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat2, symlinkat};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error};
@@ -98,6 +98,21 @@ impl Root {
             (Kind::Directory, false) => Err(Errno::NOTDIR),
             (Kind::File, true) => Err(Errno::ISDIR),
             _ => Ok(fd),
+        }
+    }
+
+    /// Makes a symbolic link, unless something is there or its directory is not.
+    ///
+    /// # Errors
+    /// As openat2(2) and symlinkat(2).
+    pub fn symlink(&self, path: &Path, to: &Path) -> Result<(), Errno> {
+        let (parent, name) = split(path)?;
+        let Some(parent) = self.target(parent)? else {
+            return Ok(());
+        };
+        match symlinkat(to, &parent, name) {
+            Err(Errno::EXIST | Errno::NOTDIR) => Ok(()),
+            other => other,
         }
     }
 

@@ -37,12 +37,16 @@ pub(crate) fn split(args: Vec<OsString>) -> Result<(Vec<OsString>, Groups), Stri
         || GROUPED.contains(&command.as_str())
         || super::usage::find(crate::commands::ALL, &command)
             .is_some_and(|e| GROUPED.contains(&e.name));
-    if !grouped || !args.iter().any(|a| a == "--") {
+    if !grouped || !args.iter().any(|a| a == "--" || a == "---") {
         return Ok((args, Groups::new()));
     }
     let (mut kept, mut groups) = (Vec::with_capacity(args.len()), Groups::new());
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
+        // An image without arguments may be ended like one with some.
+        if arg == "---" {
+            continue;
+        }
         if arg != "--" {
             kept.push(arg);
             continue;
@@ -94,6 +98,9 @@ mod tests {
             line("rkt --dir /d run a --app-args-group=0 b --name=c --app-args-group=1")
         );
         assert_eq!(groups, [["-x"], ["y"]]);
+        let (kept, groups) = split(line("rkt run a --- b -- c")).unwrap();
+        assert_eq!(kept, line("rkt run a b --app-args-group=0"));
+        assert_eq!(groups, [["c"]]);
         let enter = line("rkt enter u -- ls");
         assert_eq!(split(enter.clone()).unwrap(), (enter, Groups::new()));
         let (_, groups) = split(line("rkt prep a -- z")).unwrap();

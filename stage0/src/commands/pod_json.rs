@@ -192,7 +192,9 @@ impl MountJson {
 /// The app's mounts: those of the pod manifest, then the mount points that a volume fulfils.
 fn mounts(pod: &Pod, manifest: &appc::PodManifest, app: &appc::RuntimeApp) -> Vec<MountJson> {
     let mut all = Vec::new();
-    let mut add = |volume: &appc::Volume, own: bool, path: &str, read_only: bool| {
+    let points = app.app.iter().flat_map(|a| &a.mount_points);
+    let mut add = |volume: &appc::Volume, own: bool, path: &str| {
+        let point = points.clone().find(|point| point.path == path);
         let source = volume.source.clone();
         let host = source.unwrap_or_else(|| {
             let shared = pod.dir().path().join(stage1_abi::path::SHARED_VOLUMES);
@@ -203,19 +205,21 @@ fn mounts(pod: &Pod, manifest: &appc::PodManifest, app: &appc::RuntimeApp) -> Ve
             name: volume.name.to_string(),
             container_path: path.to_owned(),
             host_path: host,
-            read_only: read_only || volume.read_only,
+            read_only: volume
+                .read_only
+                .unwrap_or_else(|| point.is_some_and(|p| p.read_only)),
         });
     };
     for mount in &app.mounts {
         if let Some(volume) = manifest.volume_of(mount) {
-            add(volume, mount.app_volume.is_some(), &mount.path, false);
+            add(volume, mount.app_volume.is_some(), &mount.path);
         }
     }
-    for point in app.app.iter().flat_map(|a| &a.mount_points) {
+    for point in points.clone() {
         let overridden = app.mounts.iter().any(|m| m.path == point.path);
         let volume = manifest.volumes.iter().find(|v| v.name == point.name);
         if let (false, Some(volume)) = (overridden, volume) {
-            add(volume, false, &point.path, point.read_only);
+            add(volume, false, &point.path);
         }
     }
     all

@@ -190,10 +190,15 @@ pub(super) fn prepare(
     // From here to the end no collection may take a tree away.
     let _lock = PrepareLock::shared(&context.data_dir).doing("cannot lock the tree store")?;
     let stage1 = stage1::choose(context, &images, &request.stage1)?;
-    let rendered: Vec<Rendered> = ids
+    let mut rendered: Vec<Rendered> = ids
         .iter()
         .map(|id| images.render(id))
         .collect::<Result<_, _>>()?;
+    if let What::Images(pod) = &request.what {
+        for (image, app) in rendered.iter_mut().zip(&pod.apps) {
+            images.call(image, &app.image)?;
+        }
+    }
     let merged: Vec<MergedImage> = rendered
         .iter()
         .map(|r| MergedImage {

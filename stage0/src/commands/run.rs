@@ -63,7 +63,7 @@ pub(super) fn start(
             &stage1_abi::path::stage1_written(tree),
             &names,
             how.resolv_conf.as_deref(),
-            how.hosts.as_deref(),
+            how.hosts(preparing.uuid()).as_deref(),
             made_of.private_users(),
         )?;
         let mut args = how.args;

@@ -40,8 +40,18 @@ pub(super) struct RunRequest {
     pub(super) args: RunArgs,
     /// `/etc/resolv.conf`, if the command line says what is in it.
     pub(super) resolv_conf: Option<String>,
-    /// `/etc/hosts`, likewise.
-    pub(super) hosts: Option<String>,
+    /// `/etc/hosts`, likewise, but for the pod's name.
+    hosts: Option<String>,
+}
+
+impl RunRequest {
+    /// The text of `/etc/hosts` with the pod's own name in it.
+    pub(super) fn hosts(&self, uuid: &str) -> Option<String> {
+        let own = "127.0.0.1\tlocalhost";
+        let name = self.args.hostname_of(uuid);
+        let text = self.hosts.as_ref()?;
+        Some(text.replacen(own, &format!("{own} {name}"), 1))
+    }
 }
 
 /// Reads the flags.

@@ -52,7 +52,7 @@ fn run_prepared(context: &Context, matches: &ArgMatches) -> Outcome {
         &written,
         &names,
         start.resolv_conf.as_deref(),
-        start.hosts.as_deref(),
+        start.hosts(pod.uuid()).as_deref(),
         users,
     )?;
     let mut args = start.args;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use appc::AcIdentifier;
 use clap::{ArgMatches, Command};
+use fetch::Insecure;
 use trust::{CosignKey, Key, Keystore, Scope};
 
 use super::Entry;
@@ -53,21 +54,31 @@ fn run(context: &Context, matches: &ArgMatches) -> Outcome {
         }
         ("", false) => return Err(Failure::new("--root required for non-prefixed key files")),
         (_, true) => return Err(Failure::new("--root and --prefix usage mutually exclusive")),
+        (prefix, false) if prefix.contains("://") => {
+            return Err(Failure::new(format!(
+                "invalid value {prefix:?} for --prefix: it is the beginning of an image's name, without a scheme"
+            )));
+        }
         // A registry may have a port, which no name of an image can hold as it is.
         (prefix, false) if prefix.contains(':') && !files.is_empty() => {
             scope_of(AcIdentifier::sanitize(prefix), prefix)?
         }
         (prefix, false) => scope_of(AcIdentifier::parse(prefix), prefix)?,
     };
-    let http = matches.is("insecure-allow-http");
+    let allowed = Insecure {
+        http: matches.is("insecure-allow-http") || context.insecure.http,
+        tls: context.insecure.tls,
+    };
     let files = match &scope {
-        Scope::Prefix(prefix) if files.is_empty() => remote::discover_keys(context, prefix, http)?,
+        Scope::Prefix(prefix) if files.is_empty() => {
+            remote::discover_keys(context, prefix, allowed)?
+        }
         _ => files,
     };
     let keystore = Keystore::new(&context.dirs.system, &context.dirs.local);
     let review = !matches.is("skip-fingerprint-review");
     super::each(files, |file| {
-        for key in read(context, file, http)? {
+        for key in read(context, file, allowed)? {
             trust_key(&keystore, &key, &scope, file, review)?;
         }
         Ok(())
@@ -108,10 +119,10 @@ impl AnyKey {
     }
 }
 
-fn read(context: &Context, location: &str, http: bool) -> Result<Vec<AnyKey>, Failure> {
+fn read(context: &Context, location: &str, allowed: Insecure) -> Result<Vec<AnyKey>, Failure> {
     let problem = || format!("error accessing the key {location:?}");
     if location.starts_with("http://") || location.starts_with("https://") {
-        let bytes = remote::fetch_keys(context, location, http)?;
+        let bytes = remote::fetch_keys(context, location, allowed)?;
         return AnyKey::parse_all(&bytes).doing_with(problem);
     }
     let path = location.strip_prefix("file://").unwrap_or(location);

@@ -124,7 +124,7 @@ fn fulfil(
         ));
         let name = implicit_volume(&app.name, &point.name)?;
         let mut volume = Volume::empty(name.clone());
-        volume.read_only = point.read_only;
+        volume.read_only = point.read_only.then_some(true);
         implicit.push(volume);
         added.push(Mount::new(name, point.path.clone()));
     }

@@ -8,7 +8,7 @@ use store::ImageId;
 use super::archive::Wanted;
 use crate::context::Context;
 use crate::failure::{Doing, Failure};
-use crate::images::Images;
+use crate::images::{Images, renders};
 
 /// Images that one image may bring along.
 const LIMIT: usize = 256;
@@ -48,6 +48,9 @@ impl Images {
         if !seen.is_empty() {
             let whole = self.store.rendered_from(id);
             whole.doing_with(|| format!("image {id} cannot be put together"))?;
+            if renders() {
+                self.render(id)?;
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Keys from elsewhere (page "rkt trust").
 
 use appc::AcIdentifier;
+use fetch::Insecure;
 use trust::{Key, Keystore, Scope};
 
 use super::Net;
@@ -11,9 +12,9 @@ use crate::output;
 /// No key file is larger.
 const LIMIT: usize = 1 << 20;
 
-/// The keys at a URL. `http` allows plain HTTP beside what the user allows anyway.
-pub(crate) fn fetch(context: &Context, url: &str, http: bool) -> Result<Vec<u8>, Failure> {
-    let net = Net::for_keys(context, http);
+/// The keys at a URL.
+pub(crate) fn fetch(context: &Context, url: &str, allowed: Insecure) -> Result<Vec<u8>, Failure> {
+    let net = Net::for_keys(context, allowed);
     let bytes = net.downloader()?.small(url, LIMIT);
     bytes.doing_with(|| format!("error accessing the key {url:?}"))
 }
@@ -22,9 +23,9 @@ pub(crate) fn fetch(context: &Context, url: &str, http: bool) -> Result<Vec<u8>,
 pub(crate) fn discover(
     context: &Context,
     name: &AcIdentifier,
-    http: bool,
+    allowed: Insecure,
 ) -> Result<Vec<String>, Failure> {
-    let net = Net::for_keys(context, http);
+    let net = Net::for_keys(context, allowed);
     net.downloader()?
         .discover_keys(name)
         .doing("Error determining key location: --prefix meta discovery error")
@@ -37,12 +38,13 @@ pub(super) fn trust_discovered(
     name: &AcIdentifier,
 ) -> Result<(), Failure> {
     let scope = Scope::Prefix(name.clone());
-    for url in discover(context, name, false)? {
-        // That the server is the right one is all that vouches for the key.
+    // That the server is the right one is all that vouches for the key.
+    let nothing = Insecure::default();
+    for url in discover(context, name, nothing)? {
         if !url.starts_with("https://") && !context.insecure.pubkey {
             continue;
         }
-        let keys = Key::parse_all(&fetch(context, &url, false)?);
+        let keys = Key::parse_all(&fetch(context, &url, nothing)?);
         for key in keys.doing_with(|| format!("error accessing the key {url:?}"))? {
             let path = keystore.trust(&key, &scope);
             let path = path.doing("cannot add the key")?;

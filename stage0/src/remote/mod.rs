@@ -1,5 +1,6 @@
 //! Images and keys from elsewhere, as the command line asks for them.
 
+mod aliases;
 mod archive;
 mod dependencies;
 mod keys;
@@ -17,6 +18,7 @@ use crate::context::Context;
 use crate::failure::{Doing, Failure};
 use crate::output::progress::Bars;
 
+pub(crate) use aliases::call;
 pub(crate) use archive::Wanted;
 pub(crate) use keys::{discover as discover_keys, fetch as fetch_keys};
 
@@ -41,14 +43,14 @@ impl<'a> Net<'a> {
         )
     }
 
-    /// Allows what the user allows for keys.
-    pub(crate) fn for_keys(context: &'a Context, http: bool) -> Self {
+    /// Allows this, and all if the user allows it for keys.
+    fn for_keys(context: &'a Context, allowed: Insecure) -> Self {
         let any = context.insecure.pubkey;
         Self::with(
             context,
             Insecure {
-                http: any || http,
-                tls: any,
+                http: any || allowed.http,
+                tls: any || allowed.tls,
             },
         )
     }

@@ -81,6 +81,11 @@ pub(crate) fn operations(wishes: Wishes<'_>) -> Vec<Operation> {
         protect(&mut list, wishes.own_network);
     }
     names(&mut list, &wishes);
+    // For programs of before /proc/mounts (CHANGELOG, 1.17.0).
+    list.push(Operation::Link(
+        "/etc/mtab".into(),
+        "../proc/self/mounts".into(),
+    ));
     list.push(Operation::Volume(MountPlan {
         volume: Path::new("/").join(path::journal(wishes.app)),
         target: "/run/systemd/journal".into(),
@@ -96,15 +101,16 @@ pub(crate) fn operations(wishes: Wishes<'_>) -> Vec<Operation> {
         });
     }
     list.retain(|operation| !matches!(operation, Operation::Proc { .. } if covered("/proc")));
-    let (resolv_conf, over_volume) = (resolv_conf(wishes.args), covered(RESOLV_CONF));
-    if !over_volume {
-        list.extend(resolv_conf.clone());
-    }
-    list.extend(sorted(wishes.mounts).into_iter().map(Operation::Volume));
     // What the command line or a network says goes before a volume at the very place.
-    if over_volume {
-        list.extend(resolv_conf);
-    }
+    let named = [
+        (RESOLV_CONF, resolv_conf(wishes.args)),
+        (HOSTS, hosts(wishes.args)),
+    ];
+    let (over_volumes, under): (Vec<_>, Vec<_>) =
+        named.into_iter().partition(|(place, _)| covered(place));
+    list.extend(under.into_iter().filter_map(|(_, file)| file));
+    list.extend(sorted(wishes.mounts).into_iter().map(Operation::Volume));
+    list.extend(over_volumes.into_iter().filter_map(|(_, file)| file));
     if wishes.root_read_only {
         list.push(Operation::RootReadOnly);
     }
@@ -121,6 +127,8 @@ fn protect(list: &mut Vec<Operation>, own_network: bool) {
 
 /// Where programs look for name servers.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Where they look for names first.
+const HOSTS: &str = "/etc/hosts";
 
 /// A file of the stage1 root file system over one of the app. The host's own is not the pod's to
 /// change.
@@ -148,17 +156,20 @@ fn names(list: &mut Vec<Operation>, wishes: &Wishes<'_>) {
         source: "/proc/sys/kernel/hostname".into(),
         target: "/etc/hostname".into(),
     });
-    match wishes.args.dns_conf_mode.hosts {
-        mode @ (FileMode::Host | FileMode::Stage0) => {
-            list.push(from_stage1(path::HOSTS, "/etc/hosts", mode));
-        }
-        FileMode::None | FileMode::Default => {
-            let text = format!(
-                "127.0.0.1\tlocalhost localhost.localdomain {}\n::1\tlocalhost ip6-localhost ip6-loopback\n",
-                wishes.hostname
-            );
-            list.push(Operation::File("/etc/hosts".into(), text));
-        }
+    if hosts(wishes.args).is_none() {
+        let text = format!(
+            "127.0.0.1\tlocalhost localhost.localdomain {}\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+            wishes.hostname
+        );
+        list.push(Operation::File(HOSTS.into(), text));
+    }
+}
+
+/// The hosts file of the command line (networking-dns, "Precedence").
+fn hosts(args: &RunArgs) -> Option<Operation> {
+    match args.dns_conf_mode.hosts {
+        mode @ (FileMode::Host | FileMode::Stage0) => Some(from_stage1(path::HOSTS, HOSTS, mode)),
+        FileMode::None | FileMode::Default => None,
     }
 }
 

@@ -63,8 +63,12 @@ impl Network {
             bandwidth,
             paths: &paths(&local_config),
         };
+        let plan = net::plan(&request).map_err(said)?;
+        for warning in &plan.warnings {
+            eprintln!("rkt: {warning}");
+        }
         Ok(Self {
-            plan: net::plan(&request).map_err(said)?,
+            plan,
             host: nets == NetList::Host,
             passed_on: outside.then_some(forwards),
         })

@@ -56,7 +56,7 @@ impl Pod<'_> {
             apps.push(self.app(runtime, &mut volumes, cgroup_for)?);
         }
         Ok(PodPlan {
-            hostname: self.hostname(),
+            hostname: self.args.hostname_of(&self.args.uuid),
             volumes: volumes.into_values().collect(),
             apps,
             log: log(&self.args.uuid),
@@ -68,11 +68,6 @@ impl Pod<'_> {
             debug: self.args.debug,
             stop_timeout: STOP_TIMEOUT,
         })
-    }
-
-    fn hostname(&self) -> String {
-        let given = self.args.hostname.clone();
-        given.unwrap_or_else(|| format!("rkt-{}", self.args.uuid))
     }
 
     fn shm_size(&self) -> Result<u64, Error> {
@@ -121,7 +116,7 @@ impl Pod<'_> {
         let operations = layout::operations(Wishes {
             app: name,
             args: self.args,
-            hostname: &self.hostname(),
+            hostname: &self.args.hostname_of(&self.args.uuid),
             mounts,
             root_read_only: runtime.read_only_rootfs,
             own_network: self.own_network,

@@ -224,6 +224,8 @@ pub enum Operation {
     Directory(PathBuf, u32),
     /// A file with this text, if nothing is there.
     File(PathBuf, String),
+    /// A symbolic link to this, if nothing is there and its directory is.
+    Link(PathBuf, PathBuf),
     /// The pod's processes.
     Proc {
         /// What it shows of others' processes, as proc(5) names it; everything if nothing is said.

@@ -8,7 +8,7 @@ use distribution::Docker;
 use oci::{Descriptor, Digest, Document, Platform, media};
 use store::{BlobSource, Opened, Store};
 
-use crate::image::from_registry;
+use crate::image::origin;
 use crate::{Client, Error, OciImage, Progress, Result, Signed, SimpleSigning, signatures};
 use session::Session;
 
@@ -72,12 +72,11 @@ impl<'a> Repository<'a> {
             }
             match Document::parse(&bytes)? {
                 Document::Manifest(_) => {
-                    let original = self.original();
                     return Ok(Found::Image(OciImage {
                         manifest: bytes,
                         digest,
                         lists,
-                        origin: from_registry(&self.image, &original)?,
+                        origin: origin(&self.image)?,
                         source: Box::new(self),
                     }));
                 }
@@ -132,10 +131,6 @@ impl<'a> Repository<'a> {
                 found: found.to_string(),
             }),
         }
-    }
-
-    fn original(&self) -> String {
-        format!("docker://{}", self.image)
     }
 }
 

@@ -14,25 +14,31 @@ const MOST_BYTES: u64 = 1 << 20;
 /// Files in the directory that are looked at.
 const MOST_FILES: usize = 10_000;
 
+/// Networks that pods can be in.
+#[derive(Debug)]
+pub struct Available {
+    /// In the order of their files' names.
+    pub networks: Vec<Network>,
+    /// What was passed over, and why.
+    pub warnings: Vec<String>,
+}
+
 /// Every configured network: those in `local_config/net.d`, then the built-in ones that no file
-/// overrides by name, in the order of their files' names.
+/// overrides by name. Of several files with a network of the same name the first counts.
 ///
 /// # Errors
-/// The first file that cannot be read or understood; two files with the same network.
-pub fn available(local_config: &Path) -> Result<Vec<Network>> {
+/// The first file that cannot be read or understood.
+pub fn available(local_config: &Path) -> Result<Available> {
     let mut networks: Vec<Network> = Vec::new();
+    let mut warnings = Vec::new();
     for network in user_networks(&local_config.join("net.d"))? {
-        if let Some(other) = networks.iter().find(|other| other.name == network.name) {
-            return Err(Error::Field {
-                file: network.path,
-                field: "name".to_owned(),
-                problem: format!(
-                    "{:?} is the name of the network in {:?}",
-                    other.name, other.path
-                ),
-            });
+        match networks.iter().find(|other| other.name == network.name) {
+            None => networks.push(network),
+            Some(other) => warnings.push(format!(
+                "network {:?} is already defined in {:?}, ignoring {:?}",
+                other.name, other.path, network.path
+            )),
         }
-        networks.push(network);
     }
     for (file, text) in builtin::NETWORKS {
         let network = Network::parse(Path::new(file), text)?;
@@ -44,7 +50,7 @@ pub fn available(local_config: &Path) -> Result<Vec<Network>> {
         }
     }
     networks.sort_by(|a, b| a.file_name.cmp(&b.file_name));
-    Ok(networks)
+    Ok(Available { networks, warnings })
 }
 
 fn user_networks(directory: &Path) -> Result<Vec<Network>> {
@@ -96,6 +102,7 @@ mod tests {
         let names = |dir: &Path| -> Vec<String> {
             available(dir)
                 .unwrap()
+                .networks
                 .into_iter()
                 .map(|n| n.name)
                 .collect()
@@ -112,11 +119,12 @@ mod tests {
         fs::write(net_d.join("README"), "no JSON").unwrap();
         assert_eq!(names(dir.path()), ["default", "b", "default-restricted"]);
         fs::write(net_d.join("30-b.conf"), r#"{"name":"b","type":"ptp"}"#).unwrap();
-        let error = available(dir.path()).unwrap_err().to_string();
-        assert!(
-            error.contains("30-b.conf") && error.contains("20-b.conf"),
-            "{error}"
-        );
+        let twice = available(dir.path()).unwrap();
+        let [warning] = twice.warnings.as_slice() else {
+            panic!("{:?}", twice.warnings);
+        };
+        assert!(warning.contains("30-b.conf") && warning.contains("20-b.conf"));
+        assert_eq!(names(dir.path()), ["default", "b", "default-restricted"]);
     }
 
     #[test]

@@ -6,6 +6,6 @@ mod load;
 mod network;
 
 pub(crate) use fields::Fields;
-pub use load::available;
+pub use load::{Available, available};
 pub use network::{Network, PluginConf};
 pub(crate) use network::{VERSIONS, check_name};

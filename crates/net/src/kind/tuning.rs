@@ -47,6 +47,11 @@ impl Tuning {
         })
     }
 
+    fn changes_interface(&self) -> bool {
+        let flags = self.promiscuous.or(self.all_multicast).is_some();
+        flags || self.mtu.or(self.tx_queue).is_some()
+    }
+
     fn set_sysctls(&self, at: &Attachment<'_>) -> Result<()> {
         self.each_sysctl(at, crate::sysctl::set)
     }
@@ -97,10 +102,17 @@ fn path(name: &str) -> Option<String> {
 
 impl Driver for Tuning {
     fn set_up(&self, at: &mut Attachment<'_>, previous: Option<CniResult>) -> Result<CniResult> {
-        let mut result =
-            previous.ok_or_else(|| at.error("tuning", "must come after another plugin"))?;
-        self.set_sysctls(at)?;
         let mac = at.wanted_mac()?.or(self.mac);
+        let mut result = match previous {
+            Some(result) => result,
+            // A network of its own, for the parameters alone: there is no interface.
+            None if mac.is_none() && !self.changes_interface() => {
+                self.set_sysctls(at)?;
+                return Ok(CniResult::default());
+            }
+            None => return Err(at.error("tuning", "must come after another plugin")),
+        };
+        self.set_sysctls(at)?;
         let name = at.ifname.to_owned();
         let link = at.pod()?.need_link(&name)?.index;
         let mut changes = Changes::new();

@@ -54,6 +54,8 @@ pub struct Plan {
     ports: Vec<Forward>,
     bandwidth: Option<Limits>,
     paths: Paths,
+    /// What a person should know of the configuration.
+    pub warnings: Vec<String>,
 }
 
 /// A pod's networks, ready.
@@ -74,10 +76,13 @@ pub struct PodNetworks {
 /// # Errors
 /// [`Error::NotFound`], [`Error::File`] and [`Error::Field`] for configurations.
 pub fn plan(request: &Request<'_>) -> Result<Plan> {
-    let mut networks = Vec::new();
+    let (mut networks, mut warnings) = (Vec::new(), Vec::new());
     if matches!(request.nets, NetList::Networks { .. }) {
         let available = config::available(request.local_config)?;
-        let picked = request.nets.pick(available, request.local_config)?;
+        warnings = available.warnings;
+        let picked = request
+            .nets
+            .pick(available.networks, request.local_config)?;
         for (index, (network, args)) in picked.into_iter().enumerate().take(MOST_NETWORKS) {
             let mut planned = Planned::new(network, index, args)?;
             planned.find_plugins(request.paths)?;
@@ -103,6 +108,7 @@ pub fn plan(request: &Request<'_>) -> Result<Plan> {
         },
         bandwidth: request.bandwidth,
         paths: request.paths.clone(),
+        warnings,
     })
 }
 

@@ -17,6 +17,13 @@ use crate::clone::last_errno;
 
 /// Number of an error by its name, such as `EPERM`.
 pub fn errno_number(name: &str) -> Option<u16> {
+    // Second names of the same errors (errno(3)).
+    let name = match name {
+        "ENOTSUP" => "EOPNOTSUPP",
+        "EWOULDBLOCK" => "EAGAIN",
+        "EDEADLOCK" => "EDEADLK",
+        name => name,
+    };
     (1..=133)
         .find(|&n| syscalls::Errno::new(n).name() == Some(name))
         .map(|n| n as u16)

@@ -38,6 +38,12 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// The name of the host that the pod with this UUID is.
+    pub fn hostname_of(&self, uuid: &str) -> String {
+        let own = || format!("rkt-{uuid}");
+        self.hostname.clone().unwrap_or_else(own)
+    }
+
     /// The argument list for a stage1 that speaks `version`; what it is too old for is left out.
     pub fn to_args(&self, version: u32) -> Vec<OsString> {
         let mut args = Args::default();

@@ -156,6 +156,19 @@ pub(crate) fn copy(from: impl AsFd, to: impl AsFd) -> Result<(), Errno> {
     attributes.set(&to, None, policy)
 }
 
+/// Dates a directory 1970; it may be open without leave to read.
+pub(super) fn set_epoch(directory: &OwnedFd) -> Result<(), Errno> {
+    let epoch = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let times = Timestamps {
+        last_access: epoch,
+        last_modification: epoch,
+    };
+    utimensat(directory, ".", &times, AtFlags::empty())
+}
+
 fn uid(id: u32) -> Uid {
     Uid::from_raw(id)
 }

@@ -289,7 +289,9 @@ impl Extractor {
     }
 
     /// Sets the attributes of all directories. Returns the digests of the files.
-    pub(crate) fn finish(self) -> Result<Digests> {
+    pub(crate) fn finish(mut self) -> Result<Digests> {
+        self.date_made()
+            .map_err(|e| Failure::with(b"/", "set the time of", e))?;
         for (path, attributes) in self.directories.iter().rev() {
             let failed = |e| Failure::with(path, "set the attributes of", e);
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -310,6 +312,26 @@ impl Extractor {
                 .map_err(failed)?;
         }
         Ok(self.digests)
+    }
+
+    /// Gives directories that no entry speaks of a time that does not depend on when this is: what is
+    /// made of an image twice is the same. What is to be laid over others gets theirs.
+    fn date_made(&mut self) -> Result<(), Errno> {
+        if self.diff.is_some() {
+            return Ok(());
+        }
+        let mut made = std::mem::take(self.parents.made());
+        if !self.directories.contains_key(&[][..]) {
+            made.insert(Vec::new());
+        }
+        for path in made {
+            match self.parents.get(&path) {
+                // Replaced by a later entry.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                directory => attributes::set_epoch(&*directory?)?,
+            }
+        }
+        Ok(())
     }
 
     /// Directories that no entry speaks of cost an inode too.

@@ -83,6 +83,20 @@ impl Store {
         })
     }
 
+    /// All addresses whose images are there, those fetched last first.
+    pub fn remotes(&self) -> Result<Vec<Remote>> {
+        if !self.layout().database().exists() {
+            return Ok(Vec::new());
+        }
+        let found = self.index().with(|c| {
+            c.prepare("SELECT * FROM remote ORDER BY download_time DESC, url")?
+                .query_map([], Remote::read)?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        let there = |remote: &Remote| self.contains(&remote.image);
+        Ok(found.into_iter().flatten().filter(there).collect())
+    }
+
     /// Forgets an address.
     pub fn remove_remote(&self, url: &str) -> Result<()> {
         self.index().with(|c| {

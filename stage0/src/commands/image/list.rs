@@ -153,6 +153,30 @@ impl From<&ImageInfo> for ImageJson {
     }
 }
 
+/// Every image under each of its names.
+fn all(images: &Images) -> Result<Vec<ImageInfo>, Failure> {
+    let mut all = images.store.list().doing("cannot list the images")?;
+    if all.iter().any(|image| image.digest.is_some()) {
+        for (id, origin) in images.aliases()? {
+            let (name, version) = (origin.name.to_string(), origin.tag);
+            let known = |image: &&ImageInfo| image.name == name && image.version == version;
+            if all.iter().filter(|image| image.id == id).any(|i| known(&i)) {
+                continue;
+            }
+            let first = all.iter().position(|image| image.id == id);
+            if let Some(other) = first.map(|first| all[first].clone()) {
+                all.push(ImageInfo {
+                    name,
+                    version,
+                    latest: false,
+                    ..other
+                });
+            }
+        }
+    }
+    Ok(all)
+}
+
 fn list(context: &Context, matches: &ArgMatches) -> Outcome {
     let fields = Field::list("fields", matches.str("fields"))?;
     let sort = Field::list("sort", matches.str("sort"))?;
@@ -166,10 +190,7 @@ fn list(context: &Context, matches: &ArgMatches) -> Outcome {
         }
     };
     let format = pretty::Format::parse(matches.str("format"))?;
-    let mut images = Images::open(context)
-        .store
-        .list()
-        .doing("cannot list the images")?;
+    let mut images = all(&Images::open(context))?;
     images.sort_by(|a, b| {
         let orders = sort.iter().map(|field| field.compare(a, b));
         let order = orders.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then);

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::Entry;
 use crate::context::Context;
 use crate::failure::{Doing, Failure};
+use crate::output;
 
 /// The entry in the table of commands.
 pub(super) const ENTRY: Entry = Entry {
@@ -77,7 +78,11 @@ type Attached = BTreeMap<String, Vec<PodJson>>;
 
 /// Every network that is configured, in the order of their files.
 fn configured(context: &Context) -> Result<Vec<Network>, Failure> {
-    net::available(&context.local_config).doing("cannot read the networks")
+    let available = net::available(&context.local_config).doing("cannot read the networks")?;
+    for warning in &available.warnings {
+        output::note(warning);
+    }
+    Ok(available.networks)
 }
 
 /// Which running pods are in which network.

@@ -54,6 +54,10 @@ impl Roots<'_> {
         match operation {
             Operation::Directory(path, mode) => self.directory(path, *mode),
             Operation::File(path, text) => self.file(path, text),
+            Operation::Link(path, to) => self
+                .app
+                .symlink(path, to)
+                .context("make the link", path.display()),
             Operation::Proc { hide_pid } => {
                 let options = hide_pid.as_deref().map(|mode| ("hidepid", mode));
                 self.kernel_fs("proc", options.as_slice(), "/proc", KERNEL_FS)

@@ -272,13 +272,15 @@ fn wait(pid: Pid) -> Option<i32> {
 
 /// The variables of an app: the manifest's, then the documented defaults for what it leaves open.
 pub fn environment(plan: &AppPlan, user: &User) -> Vec<(String, String)> {
-    let mut variables = plan.environment.clone();
+    let name = stage1_abi::env::AC_APP_NAME;
+    let given = plan.environment.iter().filter(|(n, _)| n != name);
+    let mut variables: Vec<_> = given.cloned().collect();
     let mut default = |name: &str, value: &str| {
         if !variables.iter().any(|(n, _)| n == name) {
             variables.push((name.to_owned(), value.to_owned()));
         }
     };
-    default(stage1_abi::env::AC_APP_NAME, &plan.name);
+    default(name, &plan.name);
     default("container", "rkt");
     let name = user.name.as_deref();
     for (variable, fallback) in stage1_abi::env::APP_DEFAULTS {

@@ -6,6 +6,9 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, openat};
 
+/// The user and the group with the number 0.
+const ROOT: &str = "root";
+
 /// Largest passwd or group file that is read.
 const FILE_MAX: u64 = 4 << 20;
 
@@ -45,6 +48,8 @@ impl Users {
     pub fn user(&self, text: &str) -> Result<User, String> {
         let uid = match text.parse::<u32>() {
             Ok(uid) => Some(uid),
+            // Whatever files the image has (CHANGELOG, v1.5.0).
+            Err(_) if text == ROOT => Some(0),
             Err(_) if text.starts_with('/') => Some(owner(text)?.0),
             Err(_) => None,
         };
@@ -77,6 +82,9 @@ impl Users {
     pub fn group(&self, text: &str) -> Result<u32, String> {
         if let Ok(gid) = text.parse() {
             return Ok(gid);
+        }
+        if text == ROOT {
+            return Ok(0);
         }
         if text.starts_with('/') {
             return Ok(owner(text)?.1);
@@ -159,6 +167,12 @@ mod tests {
             "no user \"nobody\" in /etc/passwd"
         );
         assert!(users().user("bad").is_err());
+        let nobody_at_all = Users {
+            passwd: String::new(),
+            group: String::new(),
+        };
+        assert_eq!(nobody_at_all.user("root").unwrap().uid, 0);
+        assert_eq!(nobody_at_all.group("root"), Ok(0));
     }
 
     #[test]
