@@ -46,6 +46,24 @@ fn they_run_as_root_around_the_app() {
     rkt.assert_clean();
 }
 
+/// What they write goes where the app's output goes.
+#[test]
+fn their_output_is_the_apps() {
+    let rkt = Rkt::new();
+    let aci = with_handlers("echo before", "echo after; echo wrong >&2");
+    let (output, _) = run(&rkt, &aci, "echo between");
+    let output = output.expect(0);
+    assert_eq!(output.app_lines(), ["before", "between", "after"]);
+    let image = rkt.fetch(&aci);
+    let empty = "--volume=notes,kind=empty";
+    let quiet = ["--stdout=null", "--exec=/bin/true"];
+    let output = rkt.run(&[&["run", "--net=none", empty, &image], &quiet[..]].concat());
+    let output = output.expect(0);
+    assert!(!output.all().contains("after"), "{}", output.all());
+    assert!(output.all().contains("wrong"), "{}", output.all());
+    rkt.assert_clean();
+}
+
 #[test]
 fn post_stop_runs_after_a_failure_too() {
     let rkt = Rkt::new();

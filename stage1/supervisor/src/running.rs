@@ -33,8 +33,9 @@ pub(crate) struct App {
     pub(crate) readiness: Option<Readiness>,
     /// What clients attach to.
     pub(crate) attachable: Attachable,
-    /// Kept for the post-stop handler.
+    /// Kept for the post-stop handler, as are the app's ends of its streams.
     pub(crate) mounts: Option<OwnedFd>,
+    streams: Option<Streams>,
     /// Why its program could not be executed.
     pub(crate) failure: Option<String>,
     /// Who waits for its program to run.
@@ -65,7 +66,7 @@ impl App {
         };
         let (streams, ends) = streams(&plan).context("make a pipe for app", &plan.name)?;
         let child = start(&plan, &streams, &theirs, debug).context("start app", &plan.name)?;
-        drop(streams);
+        let streams = plan.post_stop.is_some().then_some(streams);
         // They are the app's, and go with it.
         plan.devices = None;
         let mut app = Self {
@@ -77,6 +78,7 @@ impl App {
             readiness,
             attachable: Attachable::default(),
             mounts: None,
+            streams,
             failure: None,
             starter: None,
             stoppers: Vec::new(),
@@ -144,6 +146,7 @@ impl App {
 
     /// Starts the post-stop handler in the mounts that the app left.
     pub(crate) fn start_post_stop(&mut self) -> Option<Pid> {
+        let streams = self.streams.take();
         let mounts = self.mounts.take()?;
         let handler = self.plan.post_stop.clone()?;
         // SAFETY: the supervisor has one thread.
@@ -151,7 +154,8 @@ impl App {
             Ok(Cloned::Parent(child)) => Some(child.pid),
             Ok(Cloned::Child) => {
                 let entered = sandbox::clone::enter(mounts.as_fd(), Namespaces::MOUNT).is_ok();
-                let done = entered && run_handler("post-stop", &handler, &self.plan).is_ok();
+                let led = streams.is_none_or(|s| s.lead_to_log(self.plan.streams).is_ok());
+                let done = entered && led && run_handler("post-stop", &handler, &self.plan).is_ok();
                 sandbox::exec::exit_now(u8::from(!done))
             }
             Err(_) => None,

@@ -21,13 +21,29 @@ use super::diagnose;
 use super::filesystem::{Roots, open_root};
 use super::identity::{Identity, become_user, set_oom_score};
 use super::users::{User, Users};
-use crate::plan::{AppPlan, PassedSocket, Security};
+use crate::plan::{AppPlan, PassedSocket, Security, StreamMode, StreamModes};
 use crate::status::FAILED_TO_START;
 use crate::terminal::Inner;
 
 /// What an app gets as standard input, output and error.
 #[derive(Debug)]
 pub(crate) struct Streams(pub(crate) [Stdio; 3]);
+
+impl Streams {
+    /// Makes them the calling process's, a handler's that runs when the app has ended: what went to
+    /// the log goes there, and what clients would have read goes nowhere.
+    pub(crate) fn lead_to_log(&self, modes: StreamModes) -> Result<(), Errno> {
+        let [_, stdout, stderr] = &self.0;
+        let end = |stdio: &Stdio, mode| match stdio {
+            Stdio::Inherited | Stdio::Terminal => Ok(None),
+            Stdio::Pipe(pipe) if mode == StreamMode::Log => dup(pipe.as_fd()).map(Some),
+            Stdio::Pipe(_) | Stdio::Null => null().map(Some),
+        };
+        let (stdout, stderr) = (end(stdout, modes.stdout)?, end(stderr, modes.stderr)?);
+        stdout.map_or(Ok(()), rustix::stdio::dup2_stdout)?;
+        stderr.map_or(Ok(()), rustix::stdio::dup2_stderr)
+    }
+}
 
 /// What an app gets as one of its standard streams.
 #[derive(Debug)]
@@ -163,10 +179,6 @@ struct OpenStreams {
 }
 
 fn open_streams(streams: &Streams, channel: &Channel) -> Result<OpenStreams, Errno> {
-    let null = || {
-        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-        openat(CWD, "/dev/null", flags, Mode::empty())
-    };
     let wants_terminal = streams.0.iter().any(|s| matches!(s, Stdio::Terminal));
     let terminal = wants_terminal.then(|| open_terminal(channel)).transpose()?;
     let open = |stdio: &Stdio| match (stdio, &terminal) {
@@ -180,6 +192,12 @@ fn open_streams(streams: &Streams, channel: &Channel) -> Result<OpenStreams, Err
         fds: [open(stdin)?, open(stdout)?, open(stderr)?],
         terminal,
     })
+}
+
+/// The app's own `/dev/null`.
+fn null() -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    openat(CWD, "/dev/null", flags, Mode::empty())
 }
 
 fn dup(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
