@@ -1,6 +1,6 @@
 //! An image that a registry has under several names.
 
-use e2e::oci::Layout;
+use e2e::oci::{Layer, Layout};
 use e2e::{Registry, Rkt};
 
 use super::oci::script;
@@ -53,9 +53,11 @@ fn each_reference_is_a_name_of_the_image() {
 fn an_export_is_the_same_each_time() {
     let (rkt, registry) = (Rkt::new(), Registry::start());
     let mut layout = Layout::new(rkt.path("layout"));
-    // Neither `/` nor `/deep` has an entry of its own.
-    let layer = e2e::oci::Layer::new().file("deep/file", 0o644, "x");
-    layout.add(&script("true", &[layer]), "it");
+    // Neither `/` nor `/deep` has an entry of its own, nor has what is taken away again.
+    let lower = Layer::new().file("deep/file", 0o644, "x");
+    let lower = lower.file("gone/file", 0o644, "x");
+    let upper = Layer::new().whiteout("gone");
+    layout.add(&script("true", &[lower, upper]), "it");
     registry.push(&layout.reference("it"), "my/app:v1", &[]);
     let fetch = [OPEN, "fetch", "--full", &registry.image("my/app:v1")];
     let id = rkt.strict(&fetch).expect(0).text().trim().to_owned();
@@ -68,4 +70,8 @@ fn an_export_is_the_same_each_time() {
     // Times have a resolution of a second in an archive.
     std::thread::sleep(std::time::Duration::from_millis(1100));
     assert!(first == export("b.aci"));
+    let directory = rkt.path("rendered");
+    rkt.ok(&["image", "render", &id, directory.to_str().unwrap()]);
+    assert!(directory.join("rootfs/deep/file").exists());
+    assert!(!directory.join("rootfs/gone").exists());
 }

@@ -231,7 +231,7 @@ impl Extractor {
     }
 
     /// A directory that is there, and nothing that is made for the question.
-    fn there(&mut self, path: &[u8]) -> Result<Option<OwnedFd>, Errno> {
+    pub(super) fn there(&mut self, path: &[u8]) -> Result<Option<OwnedFd>, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = self.parents.root().as_fd();
         let opened = if path.is_empty() {

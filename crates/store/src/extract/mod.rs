@@ -325,10 +325,9 @@ impl Extractor {
             made.insert(Vec::new());
         }
         for path in made {
-            match self.parents.get(&path) {
-                // Replaced by a later entry.
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
-                directory => attributes::set_epoch(&*directory?)?,
+            // It may have been replaced or taken away by a later entry.
+            if let Some(directory) = self.there(&path)? {
+                attributes::set_epoch(&directory)?;
             }
         }
         Ok(())
