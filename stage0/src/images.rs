@@ -250,8 +250,9 @@ impl Images {
 
     /// Calls a rendered image what a registry's reference calls it, if that is how it was named.
     pub(crate) fn call(&self, image: &mut Rendered, text: &str) -> Result<(), Failure> {
-        match reference(text)? {
-            Reference::Distribution(Distribution::Docker(docker)) if docker.tag.is_some() => {
+        // Whether it is a file makes no difference here, and need not be looked at again.
+        match Reference::parse(text, |_| false) {
+            Ok(Reference::Distribution(Distribution::Docker(docker))) if docker.tag.is_some() => {
                 remote::call(&mut image.manifest, &docker)
             }
             _ => Ok(()),

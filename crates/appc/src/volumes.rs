@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::{At, Check, path_rule};
 use crate::json::{Extra, is_false, nullable};
 use crate::parameters::Parameters;
-use crate::{AcName, Error};
+use crate::{AcName, Error, MountPoint};
 
 /// What fills a volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -70,6 +70,13 @@ impl Volume {
             gid: Some(0),
             extra: Extra::new(),
         }
+    }
+
+    /// Whether it is mounted read-only where an image has this mount point, if it has one: what is
+    /// said of the volume goes before what the image says of the place (CHANGELOG, v0.5.1).
+    pub fn is_read_only(&self, point: Option<&MountPoint>) -> bool {
+        let point = || point.is_some_and(|point| point.read_only);
+        self.read_only.unwrap_or_else(point)
     }
 
     /// A volume from an absolute path of the host; the path is checked with the manifest.

@@ -42,19 +42,12 @@ pub fn to_appc(
         }
     }
     let run = &config.config;
-    let mut annotate = |name: &str, value: &str| -> Result<()> {
-        // Most are only of interest to people; a NUL would spoil the whole.
-        if !value.is_empty() && !value.contains('\0') {
-            let name = AcIdentifier::parse(name)?;
-            manifest.annotations.set(name, value);
-        }
-        Ok(())
-    };
-    annotate("author", &config.author)?;
+    annotate(&mut manifest, "author", &config.author)?;
     if appc::Date::parse(&config.created).is_ok() {
-        annotate("created", &config.created)?;
+        annotate(&mut manifest, "created", &config.created)?;
     }
-    let mut docker = |name: &str, value: &str| annotate(&format!("{PREFIX}/{name}"), value);
+    let mut docker =
+        |name: &str, value: &str| annotate(&mut manifest, &format!("{PREFIX}/{name}"), value);
     docker("imageid", config_digest.as_str())?;
     docker("manifesthash", digest.as_str())?;
     docker("entrypoint", &as_list(&run.entrypoint))?;
@@ -84,12 +77,17 @@ pub fn name(manifest: &mut ImageManifest, origin: &Origin) -> Result<()> {
         ("repository", repository),
         ("tag", registry.and(tag)),
     ] {
-        let name = AcIdentifier::parse(&format!("{PREFIX}/{name}"))?;
-        manifest.annotations.0.retain(|known| known.name != name);
-        // Most are only of interest to people; a NUL would spoil the whole.
-        if let Some(value) = value.filter(|v| !v.is_empty() && !v.contains('\0')) {
-            manifest.annotations.set(name, value);
-        }
+        let name = format!("{PREFIX}/{name}");
+        manifest.annotations.0.retain(|known| known.name != *name);
+        annotate(manifest, &name, value.map_or("", String::as_str))?;
+    }
+    Ok(())
+}
+
+/// Most annotations are only of interest to people; a NUL would spoil the whole.
+fn annotate(manifest: &mut ImageManifest, name: &str, value: &str) -> Result<()> {
+    if !value.is_empty() && !value.contains('\0') {
+        manifest.annotations.set(AcIdentifier::parse(name)?, value);
     }
     Ok(())
 }

@@ -205,9 +205,7 @@ fn mounts(pod: &Pod, manifest: &appc::PodManifest, app: &appc::RuntimeApp) -> Ve
             name: volume.name.to_string(),
             container_path: path.to_owned(),
             host_path: host,
-            read_only: volume
-                .read_only
-                .unwrap_or_else(|| point.is_some_and(|p| p.read_only)),
+            read_only: volume.is_read_only(point),
         });
     };
     for mount in &app.mounts {

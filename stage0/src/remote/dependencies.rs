@@ -49,7 +49,8 @@ impl Images {
             let whole = self.store.rendered_from(id);
             whole.doing_with(|| format!("image {id} cannot be put together"))?;
             if renders() {
-                self.render(id)?;
+                let rendered = self.store.tree(id);
+                rendered.doing_with(|| format!("cannot render image {id}"))?;
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use appc::{App, MountPoint, PodManifest, RuntimeApp, Volume, VolumeKind};
+use appc::{App, PodManifest, RuntimeApp, Volume, VolumeKind};
 use sandbox::cgroup::Device;
 use sandbox::label::selinux::FilesIn;
 use stage1_abi::{Labels, PrivateUsers, path};
@@ -42,7 +42,7 @@ pub(crate) fn of_app(
             )
         })?;
         let point = app.mount_points.iter().find(|p| p.path == mount.path);
-        let read_only = is_read_only(volume, point);
+        let read_only = volume.is_read_only(point);
         // A volume of this app alone must not be taken for the pod's of the same name.
         let key = path::volume_key(name, mount.app_volume.is_some(), &volume.name);
         mounts.push(mount_plan(
@@ -60,7 +60,7 @@ pub(crate) fn of_app(
         else {
             continue;
         };
-        let read_only = is_read_only(volume, Some(point));
+        let read_only = volume.is_read_only(Some(point));
         mounts.push(mount_plan(
             volume,
             volume.name.as_str(),
@@ -72,12 +72,6 @@ pub(crate) fn of_app(
     }
     refuse_duplicates(name, &mounts)?;
     Ok(mounts)
-}
-
-/// What is said of a volume goes before what the image says of the place (CHANGELOG, v0.5.1).
-fn is_read_only(volume: &Volume, point: Option<&MountPoint>) -> bool {
-    let point = || point.is_some_and(|point| point.read_only);
-    volume.read_only.unwrap_or_else(point)
 }
 
 /// The devices that volumes of the pod give to its apps.

@@ -20,13 +20,15 @@ use sandbox::{Context, Error};
 use serde::{Deserialize, Serialize};
 
 use crate::attach::listener_of;
-use crate::message::{FDS_MAX, receive};
+use crate::message::receive;
 use crate::plan::AppPlan;
 
 /// The socket, below the stage1 root file system.
 const SOCKET: &str = "rkt/control";
 /// Longest request or answer; plans travel in files.
 const MESSAGE_MAX: usize = 64 * 1024;
+/// Descriptors that go with one request (SCM_MAX_FD).
+const FDS_MAX: usize = 253;
 /// Requests that may wait for their answers at once.
 const CONNECTIONS_MAX: usize = 256;
 
@@ -229,7 +231,8 @@ fn write(socket: &OwnedFd, text: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Er
 
 /// The next message; the end of the connection is `EPIPE`.
 fn read(socket: &OwnedFd) -> Result<(Vec<u8>, Vec<OwnedFd>), Errno> {
-    let message = receive(socket, MESSAGE_MAX, RecvFlags::empty())?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
+    let message = receive(socket, MESSAGE_MAX, &mut space, RecvFlags::empty())?;
     match message.0.is_empty() {
         true => Err(Errno::PIPE),
         false => Ok(message),

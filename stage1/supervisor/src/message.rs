@@ -7,24 +7,22 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recv, recvmsg};
 
-/// Descriptors that can come with one message (SCM_MAX_FD).
-pub(crate) const FDS_MAX: usize = 253;
-
 /// The next message, as far as it is no longer than `limit`. The kernel is asked first how long it
-/// is: mostly there is none, and memory for the longest would be cleared in vain each time.
+/// is: mostly there is none, and memory for the longest would be cleared in vain each time. Of the
+/// descriptors those come that `space` has room for.
 ///
 /// # Errors
 /// As recvmsg(2).
 pub(crate) fn receive(
     socket: impl AsFd,
     limit: usize,
+    space: &mut [MaybeUninit<u8>],
     flags: RecvFlags,
 ) -> Result<(Vec<u8>, Vec<OwnedFd>), Errno> {
     let ask = flags | RecvFlags::PEEK | RecvFlags::TRUNC;
     let (_, length) = recv(&socket, &mut [0; 0], ask)?;
     let mut bytes = vec![0; length.min(limit)];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut control = RecvAncillaryBuffer::new(space);
     let iov = &mut [IoSliceMut::new(&mut bytes)];
     let message = recvmsg(&socket, iov, &mut control, flags | RecvFlags::CMSG_CLOEXEC)?;
     let mut fds = Vec::new();
@@ -51,13 +49,13 @@ mod tests {
     fn messages_come_whole_and_one_by_one() {
         for kind in [SocketType::DGRAM, SocketType::SEQPACKET] {
             let (here, there) = pair(kind);
-            let none = receive(&here, 8, RecvFlags::DONTWAIT).map(|(text, _)| text);
+            let none = receive(&here, 8, &mut [], RecvFlags::DONTWAIT).map(|(text, _)| text);
             assert_eq!(none, Err(Errno::AGAIN));
             for text in [&b"first"[..], b"longer than eight", b"last"] {
                 assert_eq!(send(&there, text, SendFlags::NOSIGNAL), Ok(text.len()));
             }
             for text in [&b"first"[..], b"longer t", b"last"] {
-                let (received, fds) = receive(&here, 8, RecvFlags::empty()).unwrap();
+                let (received, fds) = receive(&here, 8, &mut [], RecvFlags::empty()).unwrap();
                 assert_eq!((received.as_slice(), fds.len()), (text, 0));
             }
         }
@@ -67,7 +65,7 @@ mod tests {
     fn the_end_is_an_empty_message() {
         let (here, there) = pair(SocketType::SEQPACKET);
         drop(there);
-        let (text, _) = receive(&here, 8, RecvFlags::empty()).unwrap();
+        let (text, _) = receive(&here, 8, &mut [], RecvFlags::empty()).unwrap();
         assert!(text.is_empty());
     }
 }

@@ -32,7 +32,8 @@ pub struct Inner {
 }
 
 impl Inner {
-    /// A new terminal of the `/dev/pts` that this process sees: the app's own.
+    /// A new terminal of the `/dev/pts` that this process sees: the app's own. It has the outer one's
+    /// size at once, not only when a [`Relay`] takes it: a program may ask before that.
     ///
     /// # Errors
     /// As open(2), when that has no terminals or no more of them.
@@ -44,11 +45,20 @@ impl Inner {
         let master = open(c"/dev/pts/ptmx", OFlags::NONBLOCK)?;
         rustix::pty::unlockpt(&master)?;
         let path = rustix::pty::ptsname(&master, Vec::new())?;
+        take_size(&master);
         Ok(Self {
             slave: open(&path, OFlags::empty())?,
             master,
             path,
         })
+    }
+}
+
+/// Gives an inner terminal the size of the outer one, standard input, if that is a terminal.
+fn take_size(master: &OwnedFd) {
+    if let Ok(size) = tcgetwinsize(rustix::stdio::stdin()) {
+        // The inner terminal may be hung up; then its size matters to nobody.
+        let _ = tcsetwinsize(master, size);
     }
 }
 
@@ -162,10 +172,7 @@ impl Relay {
 
     /// Gives the inner terminal the size of the outer one.
     pub fn resize(&self) {
-        if let Ok(size) = tcgetwinsize(rustix::stdio::stdin()) {
-            // The inner terminal may be hung up; then its size matters to nobody.
-            let _ = tcsetwinsize(&self.master, size);
-        }
+        take_size(&self.master);
     }
 
     /// What to poll for: the master, standard input and standard output, in this order.

@@ -103,16 +103,14 @@ fn path(name: &str) -> Option<String> {
 impl Driver for Tuning {
     fn set_up(&self, at: &mut Attachment<'_>, previous: Option<CniResult>) -> Result<CniResult> {
         let mac = at.wanted_mac()?.or(self.mac);
-        let mut result = match previous {
-            Some(result) => result,
-            // A network of its own, for the parameters alone: there is no interface.
-            None if mac.is_none() && !self.changes_interface() => {
-                self.set_sysctls(at)?;
-                return Ok(CniResult::default());
-            }
-            None => return Err(at.error("tuning", "must come after another plugin")),
-        };
+        if previous.is_none() && (mac.is_some() || self.changes_interface()) {
+            return Err(at.error("tuning", "must come after another plugin"));
+        }
         self.set_sysctls(at)?;
+        // A network of its own, for the parameters alone, has no interface.
+        let Some(mut result) = previous else {
+            return Ok(CniResult::default());
+        };
         let name = at.ifname.to_owned();
         let link = at.pod()?.need_link(&name)?.index;
         let mut changes = Changes::new();

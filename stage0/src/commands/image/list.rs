@@ -156,22 +156,25 @@ impl From<&ImageInfo> for ImageJson {
 /// Every image under each of its names.
 fn all(images: &Images) -> Result<Vec<ImageInfo>, Failure> {
     let mut all = images.store.list().doing("cannot list the images")?;
-    if all.iter().any(|image| image.digest.is_some()) {
-        for (id, origin) in images.aliases()? {
-            let (name, version) = (origin.name.to_string(), origin.tag);
-            let known = |image: &&ImageInfo| image.name == name && image.version == version;
-            if all.iter().filter(|image| image.id == id).any(|i| known(&i)) {
-                continue;
-            }
-            let first = all.iter().position(|image| image.id == id);
-            if let Some(other) = first.map(|first| all[first].clone()) {
-                all.push(ImageInfo {
-                    name,
-                    version,
-                    latest: false,
-                    ..other
-                });
-            }
+    // Only those of registries have several, and the digest of one.
+    if all.iter().all(|image| image.digest.is_none()) {
+        return Ok(all);
+    }
+    for (id, origin) in images.aliases()? {
+        let Some(first) = all.iter().find(|image| image.id == id) else {
+            continue;
+        };
+        let other = ImageInfo {
+            name: origin.name.to_string(),
+            version: origin.tag,
+            latest: false,
+            ..first.clone()
+        };
+        let is_other = |image: &ImageInfo| {
+            image.id == id && image.name == other.name && image.version == other.version
+        };
+        if !all.iter().any(is_other) {
+            all.push(other);
         }
     }
     Ok(all)

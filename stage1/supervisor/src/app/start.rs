@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::Pid;
-use rustix::termios::{tcgetwinsize, tcsetwinsize};
 use sandbox::clone::{Child, Cloned, Namespaces, clone, unshare};
 use sandbox::exec::{StringVec, close_on_exec_from, exec};
 use sandbox::label::{apparmor, selinux};
@@ -221,10 +220,6 @@ fn open_terminal(channel: &Channel) -> Result<OwnedFd, Errno> {
     ) {
         sandbox::mounts::copy(CWD, path, false)
             .and_then(|m| sandbox::mounts::attach(m, console))?;
-    }
-    // At once, not only when the supervisor hears of it: a program may ask before that.
-    if let Ok(size) = tcgetwinsize(rustix::stdio::stdin()) {
-        let _ = tcsetwinsize(&master, size);
     }
     channel.terminal(master.as_fd())?;
     Ok(slave)

@@ -1,6 +1,7 @@
 //! The sockets by which an app reaches the journal: `/run/systemd/journal/{dev-log,socket,stdout}`.
 //! Every app has its own three, so that whose message it is needs no asking.
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -209,7 +210,8 @@ fn entry(log: &mut Log, origin: &Origin, fields: &[Vec<u8>]) {
 
 /// The next message, and the file that came with it.
 fn next(socket: &OwnedFd) -> Result<(Vec<u8>, Option<OwnedFd>), Errno> {
-    let (text, files) = receive(socket, MESSAGE_MAX, RecvFlags::DONTWAIT)?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let (text, files) = receive(socket, MESSAGE_MAX, &mut space, RecvFlags::DONTWAIT)?;
     Ok((text, files.into_iter().next()))
 }
 
