@@ -31,6 +31,7 @@ CREATE TABLE remote (
 /// Sets a connection up and returns the schema it finds.
 pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
     super::configure(connection)?;
+    connection.execute_batch("PRAGMA synchronous = NORMAL")?;
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
@@ -38,8 +39,7 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
 /// image that the database is made for: one that a power cut damages is made again.
 pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     super::configure(connection)?;
-    connection.execute_batch("PRAGMA synchronous = OFF")?;
-    connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
+    connection.execute_batch("PRAGMA synchronous = OFF; PRAGMA auto_vacuum = INCREMENTAL")?;
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
 }
 
