@@ -71,8 +71,6 @@ pub(crate) mod object {
     pub(crate) const ENTRY_SEQNUM: u64 = 16;
     pub(crate) const ENTRY_REALTIME: u64 = 24;
     pub(crate) const ENTRY_MONOTONIC: u64 = 32;
-    pub(crate) const ENTRY_BOOT_ID: u64 = 40;
-    pub(crate) const ENTRY_XOR_HASH: u64 = 56;
     pub(crate) const ENTRY_ITEMS: u64 = 64;
     pub(crate) const ENTRY_ITEM_SIZE: u64 = 16;
 

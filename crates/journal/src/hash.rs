@@ -15,11 +15,14 @@ pub(crate) fn jenkins(bytes: &[u8]) -> u64 {
     let start = 0xdead_beef_u32.wrapping_add(bytes.len() as u32);
     let (mut a, mut b, mut c) = (start, start, start);
     let mut rest = bytes;
-    while rest.len() > 12 {
-        let (block, tail) = rest.split_at(12);
-        a = a.wrapping_add(word(block, 0));
-        b = b.wrapping_add(word(block, 4));
-        c = c.wrapping_add(word(block, 8));
+    // The last block is another's, even if it is whole.
+    while let Some((block, tail)) = rest.split_first_chunk::<12>()
+        && !tail.is_empty()
+    {
+        let words = words(block);
+        a = a.wrapping_add(words[0]);
+        b = b.wrapping_add(words[1]);
+        c = c.wrapping_add(words[2]);
         a = a.wrapping_sub(c) ^ c.rotate_left(4);
         c = c.wrapping_add(b);
         b = b.wrapping_sub(a) ^ a.rotate_left(6);
@@ -35,9 +38,12 @@ pub(crate) fn jenkins(bytes: &[u8]) -> u64 {
         rest = tail;
     }
     if !rest.is_empty() {
-        a = a.wrapping_add(word(rest, 0));
-        b = b.wrapping_add(word(rest, 4));
-        c = c.wrapping_add(word(rest, 8));
+        let mut block = [0; 12];
+        block[..rest.len()].copy_from_slice(rest);
+        let words = words(&block);
+        a = a.wrapping_add(words[0]);
+        b = b.wrapping_add(words[1]);
+        c = c.wrapping_add(words[2]);
         c = (c ^ b).wrapping_sub(b.rotate_left(14));
         a = (a ^ c).wrapping_sub(c.rotate_left(11));
         b = (b ^ a).wrapping_sub(a.rotate_left(25));
@@ -49,13 +55,9 @@ pub(crate) fn jenkins(bytes: &[u8]) -> u64 {
     (u64::from(c) << 32) | u64::from(b)
 }
 
-/// Four bytes from `at` on, little-endian; bytes beyond the end are zero.
-fn word(bytes: &[u8], at: usize) -> u32 {
-    let mut four = [0; 4];
-    for (to, from) in four.iter_mut().zip(bytes.get(at..).unwrap_or_default()) {
-        *to = *from;
-    }
-    u32::from_le_bytes(four)
+fn words(block: &[u8; 12]) -> [u32; 3] {
+    let [b0, b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11] = *block;
+    [[b0, b1, b2, b3], [b4, b5, b6, b7], [b8, b9, b10, b11]].map(u32::from_le_bytes)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::Error;
-use crate::file::{Ids, JournalFile, Stamp};
+use crate::file::{Common, Field, Ids, JournalFile, Stamp};
 
 /// Name of the file that is written.
 const CURRENT: &str = "system.journal";
@@ -42,10 +42,13 @@ impl Default for Limits {
     }
 }
 
-/// A journal that is written. Files appear with the first entry.
+/// A journal that is written. Files appear with the first entry; entries are read by others once
+/// they are [committed](Self::commit).
 #[derive(Debug)]
 pub struct Journal {
     dir: PathBuf,
+    /// Fields of all entries.
+    all: Common,
     identity: Identity,
     limits: Limits,
     seqnum_id: [u8; 16],
@@ -56,13 +59,21 @@ pub struct Journal {
     last: (u64, u64),
     /// Realtime and monotonic microseconds.
     now: (u64, u64),
+    /// Entries that were appended, but could not be written.
+    lost: u64,
 }
 
 impl Journal {
-    /// A journal in a directory, which is made when it is needed.
-    pub fn new(dir: impl Into<PathBuf>, identity: Identity, limits: Limits) -> Self {
+    /// A journal in a directory, which is made when it is needed. All its entries have these fields.
+    pub fn new(
+        dir: impl Into<PathBuf>,
+        identity: Identity,
+        limits: Limits,
+        all: Vec<Vec<u8>>,
+    ) -> Self {
         Self {
             dir: dir.into(),
+            all: Common::new(all),
             identity,
             limits,
             seqnum_id: [0; 16],
@@ -72,6 +83,7 @@ impl Journal {
             archived: VecDeque::new(),
             last: (0, 0),
             now: (0, 0),
+            lost: 0,
         }
     }
 
@@ -88,11 +100,12 @@ impl Journal {
         self.now.1 / 1_000_000
     }
 
-    /// Appends an entry of fields `NAME=value`, at the time of the last [`Self::tick`].
+    /// Appends an entry, at the time of the last [`Self::tick`]: the fields it has in common with
+    /// others, and its own.
     ///
     /// # Errors
     /// The disk's. The entry is lost then; the next may find room.
-    pub fn append(&mut self, fields: &[&[u8]]) -> Result<(), Error> {
+    pub fn append(&mut self, common: &Common, own: &[Field<'_>]) -> Result<(), Error> {
         if self.now == (0, 0) {
             self.tick();
         }
@@ -102,23 +115,55 @@ impl Journal {
             realtime: self.now.0,
             monotonic: self.now.1,
         };
-        self.last = (stamp.seqnum, stamp.realtime);
-        // An entry that does not even fit into a file of its own is the disk's affair.
-        match self.file()?.append(stamp, fields) {
+        let ripe = match self.append_to_file(stamp, common, own) {
+            // An entry that does not even fit into a file of its own is the disk's affair.
             Err(Error::Full) => {
                 self.rotate()?;
-                self.file()?.append(stamp, fields)
+                self.append_to_file(stamp, common, own)?
             }
-            other => other,
+            other => other?,
+        };
+        self.last = (stamp.seqnum, stamp.realtime);
+        if ripe {
+            self.commit();
+        }
+        Ok(())
+    }
+
+    /// Whether it is time to commit.
+    fn append_to_file(
+        &mut self,
+        stamp: Stamp,
+        common: &Common,
+        own: &[Field<'_>],
+    ) -> Result<bool, Error> {
+        let file = match &mut self.current {
+            Some(file) => file,
+            None => {
+                let file = self.create()?;
+                self.current.insert(file)
+            }
+        };
+        file.append(stamp, &self.all, common, own)?;
+        Ok(file.is_ripe())
+    }
+
+    /// Writes what was appended, so that others read it and this process's death loses nothing.
+    pub fn commit(&mut self) {
+        let Some(file) = &mut self.current else {
+            return;
+        };
+        if file.commit().is_err() {
+            self.lost += file.waiting();
+            // Nothing can be written there any more. If it cannot be put aside, the next file
+            // takes its name.
+            let _ = self.put_aside();
         }
     }
 
-    fn file(&mut self) -> Result<&mut JournalFile, Error> {
-        if self.current.is_none() {
-            let file = self.create()?;
-            self.current = Some(file);
-        }
-        self.current.as_mut().ok_or(Error::Full)
+    /// How many entries were appended, but could not be written, since it was asked last.
+    pub fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
     }
 
     fn create(&mut self) -> Result<JournalFile, Error> {
@@ -140,8 +185,13 @@ impl Journal {
         JournalFile::create(&path, self.file_limit, ids)
     }
 
-    /// Sets the file aside and makes room for the next one.
+    /// Makes room for the next file.
     fn rotate(&mut self) -> Result<(), Error> {
+        self.commit();
+        self.put_aside()
+    }
+
+    fn put_aside(&mut self) -> Result<(), Error> {
         let Some(mut file) = self.current.take() else {
             return Ok(());
         };
@@ -167,8 +217,8 @@ impl Journal {
     }
 
     /// Lets go of memory until the next entry.
-    pub fn rest(&self) {
-        if let Some(file) = &self.current {
+    pub fn rest(&mut self) {
+        if let Some(file) = &mut self.current {
             file.rest();
         }
     }
@@ -176,6 +226,7 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
+        self.commit();
         if let Some(file) = self.current.take() {
             file.close(false);
         }

@@ -1,9 +1,9 @@
 //! The log of a pod: journal files in systemd's format (systemd's `JOURNAL_FILE_FORMAT`), which
 //! `journalctl` reads as well as [`Reader`] does.
 //!
-//! A [`Journal`] is a directory of files of bounded size and number. It is written through a memory
-//! map, so that an entry costs no system call, and what was written is in the page cache at once:
-//! killing the writer loses nothing.
+//! A [`Journal`] is a directory of files of bounded size and number. Entries are gathered and written
+//! together, so that a batch of them costs few system calls, and what was committed is in the page
+//! cache at once: killing the writer loses nothing of it.
 
 mod error;
 mod file;
@@ -13,5 +13,6 @@ mod journal;
 mod reader;
 
 pub use error::Error;
+pub use file::{Common, Field};
 pub use journal::{Identity, Journal, Limits};
 pub use reader::{Entry, Reader, files};

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use journal::{Error, Identity, Journal, Limits, Reader, files};
+use journal::{Common, Error, Identity, Journal, Limits, Reader, files};
 
 const IDENTITY: Identity = Identity {
     machine: *b"\x12\x34\x56\x78\x9a\xbc\x4d\xef\x81\x23\x45\x67\x89\xab\xcd\xef",
@@ -16,18 +16,17 @@ fn journal(dir: &Path, limits: Limits) -> Journal {
         dir.join("123456789abc4def8123456789abcdef"),
         IDENTITY,
         limits,
+        vec![b"_TRANSPORT=stdout".to_vec()],
     )
 }
 
-fn write(journal: &mut Journal, text: &str, app: &str) -> Result<(), Error> {
-    let message = format!("MESSAGE={text}");
-    let name = format!("SYSLOG_IDENTIFIER={app}");
-    journal.append(&[
-        message.as_bytes(),
-        name.as_bytes(),
-        b"PRIORITY=6",
-        b"_TRANSPORT=stdout",
-    ])
+fn common(app: &str) -> Common {
+    Common::new(vec![format!("SYSLOG_IDENTIFIER={app}").into_bytes()])
+}
+
+fn write(journal: &mut Journal, text: &str, app: &Common) {
+    let fields = [[b"MESSAGE=", text.as_bytes()], [b"PRIORITY=", b"6"]];
+    journal.append(app, &fields).unwrap();
 }
 
 fn messages(dir: &Path) -> Vec<String> {
@@ -62,9 +61,11 @@ fn journalctl_reads_and_verifies_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = journal(dir.path(), Limits::default());
     let expected: Vec<String> = (0..5000).map(|n| format!("line {}", n % 4000)).collect();
+    let apps = [common("web"), common("db")];
     for (n, line) in expected.iter().enumerate() {
-        write(&mut journal, line, ["web", "db"][n % 2]).unwrap();
+        write(&mut journal, line, &apps[n % 2]);
     }
+    journal.commit();
     // While it is written, and after.
     for finished in [false, true] {
         if finished {
@@ -95,9 +96,11 @@ fn files_are_rotated_and_the_oldest_go() {
     };
     let mut journal = journal(dir.path(), limits);
     let text = "x".repeat(200);
+    let web = common("web");
     for n in 0..40_000 {
-        write(&mut journal, &format!("{n} {text}"), "web").unwrap();
+        write(&mut journal, &format!("{n} {text}"), &web);
     }
+    journal.commit();
     let numbers: Vec<u64> = messages(dir.path())
         .iter()
         .map(|m| m.split(' ').next().unwrap().parse().unwrap())
@@ -119,10 +122,13 @@ fn binary_fields_and_long_ones() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = journal(dir.path(), Limits::default());
     let long = [b"MESSAGE=".to_vec(), vec![0xff; 300_000], b"\n\0".to_vec()].concat();
-    journal.append(&[&long, b"EMPTY="]).unwrap();
+    let web = common("web");
+    journal
+        .append(&web, &[[&long, b""], [b"EMPTY", b"="]])
+        .unwrap();
     let huge = [b"MESSAGE=".to_vec(), vec![b'h'; 9 << 20]].concat();
     assert!(matches!(
-        journal.append(&[&huge]),
+        journal.append(&web, &[[&huge, b""]]),
         Ok(()) | Err(Error::Full)
     ));
     drop(journal);
@@ -141,8 +147,9 @@ fn damaged_files_are_told() {
         ..Limits::default()
     };
     let mut journal = journal(dir.path(), limits);
+    let web = common("web");
     for n in 0..100 {
-        write(&mut journal, &format!("line {n}"), "web").unwrap();
+        write(&mut journal, &format!("line {n}"), &web);
     }
     drop(journal);
     let file = files(&dir.path().join("123456789abc4def8123456789abcdef"))
@@ -183,8 +190,8 @@ fn a_file_appears_with_its_head() {
         let places: Vec<_> = (0..300).map(place).collect();
         move || {
             for place in places {
-                let mut journal = Journal::new(place, IDENTITY, Limits::default());
-                write(&mut journal, "first", "app").unwrap();
+                let mut journal = Journal::new(place, IDENTITY, Limits::default(), Vec::new());
+                write(&mut journal, "first", &common("app"));
             }
         }
     });
@@ -200,4 +207,105 @@ fn a_file_appears_with_its_head() {
         }
     }
     writer.join().unwrap();
+}
+
+/// Entries of several apps in turns, with messages and fields that come again and again or once, in
+/// batches of any size and files of any: all come back, each by every field it has.
+#[test]
+fn whatever_is_gathered_comes_back() {
+    for seed in 1..6 {
+        let dir = tempfile::tempdir().unwrap();
+        let mut random = Random(seed);
+        let limits = Limits {
+            file_min: 2 << 20,
+            file_max: 12 << 20,
+            ..Limits::default()
+        };
+        let mut journal = journal(dir.path(), limits);
+        let apps: Vec<Common> = (0..3).map(|n| common(&format!("app{n}"))).collect();
+        let mut expected = Vec::new();
+        let mut of_app = 0;
+        let mut urgent = 0;
+        let mut current = 0;
+        for n in 0..60_000 {
+            if random.below(40) == 0 {
+                current = random.below(apps.len());
+            }
+            let text = match random.below(10) {
+                0 => "again and again".to_owned(),
+                1 => format!("one of many {}", random.below(3000)),
+                2 => format!("long {n} {}", "y".repeat(random.below(900))),
+                _ => format!("line {n}"),
+            };
+            let priority = [&b"6"[..], b"3"][usize::from(random.below(7) == 0)];
+            let kind = format!("KIND={}", random.below(2000));
+            let twice = [b"MESSAGE=", text.as_bytes()];
+            let app = format!("app{current}");
+            // What is said twice, or in common already, is there once.
+            let fields = [
+                twice,
+                [b"PRIORITY=", priority],
+                [kind.as_bytes(), b""],
+                twice,
+                [b"SYSLOG_IDENTIFIER=", app.as_bytes()],
+            ];
+            let some = [2, 3, 4, 5][random.below(4)];
+            journal.append(&apps[current], &fields[..some]).unwrap();
+            of_app += usize::from(current == 1);
+            urgent += usize::from(priority == b"3");
+            expected.push(text);
+            if random.below(100) == 0 {
+                journal.commit();
+            }
+        }
+        journal.commit();
+        assert!(messages(dir.path()) == expected, "seed {seed}");
+        let count = |field: &str| {
+            let lines = journalctl(dir.path(), &["-o", "cat", "--no-pager", field]);
+            lines.lines().count()
+        };
+        assert_eq!(count("SYSLOG_IDENTIFIER=app1"), of_app);
+        assert_eq!(count("PRIORITY=3"), urgent);
+        let again = expected.iter().filter(|text| *text == "again and again");
+        assert_eq!(count("MESSAGE=again and again"), again.count());
+        drop(journal);
+        let verified = Command::new("journalctl")
+            .args(["--verify", "--directory"])
+            .arg(dir.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+        assert!(verified.status.success(), "seed {seed}: {said}");
+        assert!(said.matches("PASS").count() >= 2, "{said}");
+    }
+}
+
+/// What is committed is there; of what is not, nobody sees half an entry.
+#[test]
+fn a_commit_is_seen_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = journal(dir.path(), Limits::default());
+    let web = common("web");
+    let lines = |count: usize| (0..count).map(|n| format!("line {n}")).collect::<Vec<_>>();
+    for end in (0..1500).step_by(5) {
+        for n in end..end + 5 {
+            write(&mut journal, &format!("line {n}"), &web);
+        }
+        let before = messages(dir.path());
+        assert!(before.len() >= end && before == lines(before.len()));
+        journal.commit();
+        assert_eq!(messages(dir.path()), lines(end + 5));
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % end
+    }
 }

@@ -74,6 +74,23 @@ impl FileMap {
         true
     }
 
+    /// Maps what was written to the file by other means, all at once: each page would cost a fault
+    /// of its own when it is written to later. Kernels before 5.14 cannot; the faults come then.
+    pub fn populate(&self, at: u64, length: usize) {
+        let end = at.saturating_add(length as u64).min(self.valid);
+        let first = at & !4095;
+        if first < end {
+            // SAFETY: the range lies in the mapping and in the file, and its content stays.
+            let _ = unsafe {
+                madvise(
+                    self.base.add(first as usize).cast::<c_void>(),
+                    (end - first) as usize,
+                    Advice::LinuxPopulateWrite,
+                )
+            };
+        }
+    }
+
     /// Lets go of the memory; what was written is in the file.
     pub fn rest(&self) {
         // SAFETY: dropping pages of a shared file mapping loses nothing: they are the file's.

@@ -114,6 +114,7 @@ impl Supervisor {
             app.sockets.finish(&mut self.log);
             app.attachable.close();
         }
+        self.log.commit();
         if self.log.lost() > 0 {
             let text = format!("{} entries of the log were lost", self.log.lost());
             self.sinks[STDERR].message(&text);
@@ -139,6 +140,7 @@ impl Supervisor {
                     }
                 }
             }
+            self.log.commit();
             let asked = self
                 .stop
                 .as_ref()

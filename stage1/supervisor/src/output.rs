@@ -1,9 +1,12 @@
 //! From the apps' pipes to rkt's own standard output and error: whole lines, each marked with the
 //! time and the app, as the original's pods showed them on their console.
 
+use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::io::Errno;
+use memchr::memchr;
+use rustix::fs::{FileType, fstat, makedev};
+use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::log::{Log, Origin};
@@ -12,6 +15,8 @@ use crate::log::{Log, Origin};
 const LINE_MAX: usize = 48 * 1024;
 /// What may wait for a slow reader before its apps wait too.
 const PENDING_MAX: usize = 64 * 1024;
+/// So often a source is read before others have their turn.
+const READS: usize = 8;
 /// A writable pipe takes this much without blocking (POSIX PIPE_BUF).
 const CHUNK: usize = 4096;
 
@@ -31,7 +36,13 @@ pub(crate) struct Source {
 #[derive(Debug)]
 pub(crate) struct Sink {
     fd: OwnedFd,
+    /// A file, or nothing at all: it takes what it is given.
+    takes_all: bool,
+    /// It takes what it has room for, without waiting for more room, if it is asked so.
+    can_refuse: bool,
     pending: Vec<u8>,
+    /// Bytes of it that were written.
+    written: usize,
     /// The time that lines are marked with.
     stamp: String,
     /// The reader went away: what comes is thrown away, as it would be on a closed terminal.
@@ -52,24 +63,27 @@ impl Source {
     /// Moves what is there to the sink and the log. `false` once the last writer is gone.
     pub(crate) fn pump(&mut self, sink: &mut Sink, log: &mut Log) -> bool {
         let mut buffer = [0u8; 16 * 1024];
-        match rustix::io::read(&self.pipe, &mut buffer) {
-            Ok(0) => {
-                self.flush(sink, log);
-                false
+        log.tick();
+        sink.tick();
+        for _ in 0..READS {
+            match rustix::io::read(&self.pipe, &mut buffer) {
+                Ok(0) => {
+                    self.flush(sink, log);
+                    return false;
+                }
+                Ok(n) => self.take(&buffer[..n], sink, log),
+                Err(Errno::AGAIN | Errno::INTR) => return true,
+                Err(_) => return false,
             }
-            Ok(n) => {
-                log.tick();
-                sink.tick();
-                self.take(&buffer[..n], sink, log);
-                true
+            if sink.is_full() {
+                return true;
             }
-            Err(Errno::AGAIN | Errno::INTR) => true,
-            Err(_) => false,
         }
+        true
     }
 
     fn take(&mut self, mut bytes: &[u8], sink: &mut Sink, log: &mut Log) {
-        while let Some(end) = bytes.iter().position(|&b| b == b'\n') {
+        while let Some(end) = memchr(b'\n', bytes) {
             if self.partial.is_empty() {
                 self.line(&bytes[..end], sink, log);
             } else {
@@ -107,9 +121,20 @@ impl AsFd for Source {
 
 impl Sink {
     pub(crate) fn new(fd: OwnedFd) -> Self {
+        let takes_all = fstat(&fd).is_ok_and(|stat| {
+            let null = stat.st_rdev == makedev(1, 3);
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => true,
+                FileType::CharacterDevice => null,
+                _ => false,
+            }
+        });
         let mut sink = Self {
             fd,
+            takes_all,
+            can_refuse: true,
             pending: Vec::new(),
+            written: 0,
             stamp: String::new(),
             broken: false,
         };
@@ -119,7 +144,7 @@ impl Sink {
 
     /// Whether the apps behind it have to wait.
     pub(crate) fn is_full(&self) -> bool {
-        self.pending.len() >= PENDING_MAX
+        self.pending.len() - self.written >= PENDING_MAX
     }
 
     pub(crate) fn has_pending(&self) -> bool {
@@ -150,16 +175,40 @@ impl Sink {
         }
     }
 
-    /// Writes one chunk. Called when the descriptor is writable; it may be shared with other
-    /// processes, so it is never made non-blocking.
+    /// Writes what the reader takes. Called when the descriptor is writable; it may be shared with
+    /// other processes, so it is never made non-blocking.
     pub(crate) fn pump(&mut self) {
-        let chunk = self.pending.len().min(CHUNK);
-        match rustix::io::write(&self.fd, &self.pending[..chunk]) {
-            Ok(n) => {
-                self.pending.drain(..n);
-            }
+        match self.write() {
+            Ok(n) => self.written += n,
             Err(Errno::INTR | Errno::AGAIN) => {}
             Err(_) => self.give_up(),
+        }
+        if self.written == self.pending.len() {
+            self.pending.clear();
+            self.written = 0;
+        }
+    }
+
+    fn write(&mut self) -> Result<usize, Errno> {
+        let rest = &self.pending[self.written..];
+        if self.takes_all {
+            return rustix::io::write(&self.fd, rest);
+        }
+        if self.can_refuse {
+            // No offset: it goes to where the descriptor is.
+            let part = [IoSlice::new(rest)];
+            match pwritev2(&self.fd, &part, u64::MAX, ReadWriteFlags::NOWAIT) {
+                Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::SPIPE) => self.can_refuse = false,
+                other => return other,
+            }
+        }
+        rustix::io::write(&self.fd, &rest[..rest.len().min(CHUNK)])
+    }
+
+    /// Lets go of memory.
+    pub(crate) fn rest(&mut self) {
+        if self.pending.is_empty() {
+            self.pending = Vec::new();
         }
     }
 
@@ -167,6 +216,7 @@ impl Sink {
     pub(crate) fn give_up(&mut self) {
         self.broken = true;
         self.pending = Vec::new();
+        self.written = 0;
     }
 }
 

@@ -8,6 +8,7 @@ use sandbox::memory::poll_at_rest;
 
 use crate::attach::Part;
 use crate::log;
+use crate::output::Sink;
 use crate::supervise::Supervisor;
 
 /// A pod in which nothing happens for this long lets go of memory.
@@ -44,7 +45,11 @@ impl<'a> PollSet<'a> {
 
 impl Supervisor {
     /// Waits for something to do; returns what is ready.
-    pub(crate) fn poll(&self) -> Vec<(Polled, PollFlags)> {
+    pub(crate) fn poll(&mut self) -> Vec<(Polled, PollFlags)> {
+        if self.settled {
+            self.log.rest();
+            self.sinks.iter_mut().for_each(Sink::rest);
+        }
         let mut set = self.poll_set();
         let left = self
             .next_deadline()
@@ -56,10 +61,7 @@ impl Supervisor {
         });
         // An interrupted poll found nothing, as did one without memory; the loop polls again.
         let _ = match self.settled {
-            true => {
-                self.log.rest();
-                poll_at_rest(&mut set.fds, timeout.as_ref())
-            }
+            true => poll_at_rest(&mut set.fds, timeout.as_ref()),
             false => poll(&mut set.fds, timeout.as_ref()),
         };
         let ready = set

@@ -133,6 +133,7 @@ impl Supervisor {
                 Polled::Relay(n) => relay[n] = flags,
             }
         }
+        self.log.commit();
         self.pump_relay(relay);
         for app in &mut self.apps {
             app.attachable.sweep();

@@ -1,14 +1,17 @@
 //! The data objects of fields, their names and the tables that find them by hash.
 
+use std::ops::Range;
+
 use super::JournalFile;
-use super::arrays::ArrayTail;
+use super::chain::Chain;
 use crate::Error;
-use crate::format::{header, kind, object};
+use crate::format::{kind, object};
 use crate::hash;
 
-/// Fields whose objects are remembered: those that come with every entry.
-const REMEMBERED: usize = 128;
-/// The longest of them.
+/// A field in two pieces, `NAME=` and its value mostly, which belong together.
+pub type Field<'a> = [&'a [u8]; 2];
+
+/// Longer fields are looked for by their hash each time.
 const SHORT: usize = 256;
 
 #[derive(Debug, Clone, Copy)]
@@ -18,189 +21,255 @@ pub(super) struct Table {
     pub(super) buckets: u64,
 }
 
-/// A data object that comes with every entry.
+/// A data object that more than one entry has.
 #[derive(Debug)]
 pub(super) struct Known {
-    pub(super) field: Vec<u8>,
     pub(super) offset: u64,
-    pub(super) hash: u64,
-    /// For the identity of entries.
-    pub(super) jenkins: u64,
-    pub(super) n_entries: u64,
-    pub(super) tail: ArrayTail,
+    /// The first entry; 0 if there is none.
+    first: u64,
+    n_entries: u64,
+    /// The other entries.
+    pub(super) chain: Chain,
+    changed: bool,
 }
 
-/// A field of an entry that is being made.
+/// The object of a field's name.
+#[derive(Debug)]
+pub(super) struct Name {
+    name: Vec<u8>,
+    offset: u64,
+    /// The last data object that has it.
+    head: u64,
+    changed: bool,
+}
+
+/// A field of an entry.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Item {
     /// Of its data object.
     pub(super) offset: u64,
     pub(super) hash: u64,
+    /// For the identity of entries.
     pub(super) jenkins: u64,
-    /// Its place among the fields of the entry.
-    pub(super) place: usize,
-    /// Among those that are known.
-    pub(super) known: Option<usize>,
+}
+
+/// The field that an entry had at a place of its own: the next one mostly has the same.
+#[derive(Debug)]
+pub(super) struct Recent {
+    field: Vec<u8>,
+    item: Item,
+}
+
+impl Recent {
+    fn is(&self, [name, value]: Field<'_>) -> bool {
+        self.field
+            .strip_prefix(name)
+            .is_some_and(|rest| rest == value)
+    }
 }
 
 impl JournalFile {
-    /// The known field at a place of an entry.
-    fn known(&mut self, place: usize, field: &[u8]) -> Option<usize> {
-        let recent = self.recent.get(place).copied();
-        let is_it = |&known: &usize| self.known.get(known).is_some_and(|k| k.field == field);
-        if let Some(known) = recent.filter(is_it) {
-            return Some(known);
+    /// The data object of the field at a place of an entry, made if it is not there.
+    pub(super) fn recent_data(&mut self, place: usize, field: Field<'_>) -> Result<Item, Error> {
+        if let Some(recent) = self.recent.get(place).filter(|recent| recent.is(field)) {
+            return Ok(recent.item);
         }
-        let known = *self.known_by_field.get(field)?;
-        if place >= self.recent.len() {
-            self.recent.resize(place + 1, 0);
+        let gathered = self.disk.end();
+        let item = self.data(field)?;
+        let [name, value] = field;
+        // What was there already may come again.
+        if item.offset < gathered && name.len() + value.len() < SHORT && place <= self.recent.len()
+        {
+            let recent = Recent {
+                field: field.concat(),
+                item,
+            };
+            match self.recent.get_mut(place) {
+                Some(there) => *there = recent,
+                None => self.recent.push(recent),
+            }
         }
-        self.recent[place] = known;
-        Some(known)
+        Ok(item)
     }
 
-    /// The data object of the field at a place of an entry, made if it is not there.
-    pub(super) fn data(&mut self, place: usize, field: &[u8]) -> Result<Item, Error> {
-        if let Some(known) = self.known(place, field) {
-            let Known {
-                offset,
-                hash,
-                jenkins,
-                ..
-            } = self.known[known];
+    /// The data object of a field, made if it is not there.
+    pub(super) fn data(&mut self, field: Field<'_>) -> Result<Item, Error> {
+        let [name, value] = field;
+        let size = object::DATA_PAYLOAD + (name.len() + value.len()) as u64;
+        let offset = self.disk.object(kind::DATA, size)?;
+        self.disk
+            .push(&[0; (object::DATA_PAYLOAD - object::HEADER) as usize]);
+        self.disk.push(name);
+        self.disk.push(value);
+        let payload = self.disk.pushed(offset + object::DATA_PAYLOAD);
+        let hash = hash::keyed(&self.ids.file, payload);
+        let jenkins = hash::jenkins(payload);
+        let bucket = self.data_table.bucket(hash);
+        if self.seen.insert(hash)
+            && let Some(found) = self.find(bucket, hash, payload, object::DATA_PAYLOAD)
+        {
+            self.disk.take_back(offset);
             return Ok(Item {
-                offset,
+                offset: found,
                 hash,
                 jenkins,
-                place,
-                known: Some(known),
             });
         }
-        let hash = hash::keyed(&self.ids.file, field);
-        let table = self.data_table;
-        let offset = match self.find(table, hash, field, object::DATA_PAYLOAD) {
-            Some(offset) => offset,
-            None => self.new_data(hash, field)?,
+        self.disk.align();
+        self.disk.put64(offset + object::HASH, hash);
+        let name = match self.name(field) {
+            Ok(name) => &mut self.names[name],
+            Err(error) => {
+                self.disk.take_back(offset);
+                return Err(error);
+            }
         };
+        let before = std::mem::replace(&mut name.head, offset);
+        name.changed = true;
+        self.disk.put64(offset + object::DATA_NEXT_FIELD, before);
+        self.numbers.object(offset);
+        self.numbers.data += 1;
+        self.links.push((bucket, offset));
         Ok(Item {
             offset,
             hash,
-            jenkins: hash::jenkins(field),
-            place,
-            known: None,
+            jenkins,
         })
     }
 
-    fn new_data(&mut self, hash: u64, field: &[u8]) -> Result<u64, Error> {
-        let name_end = field.iter().position(|&b| b == b'=').unwrap_or(field.len());
-        let name = self.field(&field[..name_end])?;
-        let offset = self.add(
-            self.data_table,
-            hash,
-            kind::DATA,
-            field,
-            object::DATA_PAYLOAD,
-        )?;
-        self.increment(header::N_DATA);
-        let first = self.get64(name + object::FIELD_HEAD_DATA);
-        self.put64(offset + object::DATA_NEXT_FIELD, first);
-        self.put64(name + object::FIELD_HEAD_DATA, offset);
-        Ok(offset)
-    }
-
-    fn field(&mut self, name: &[u8]) -> Result<u64, Error> {
-        if let Some((_, offset)) = self.names.iter().find(|(known, _)| known == name) {
-            return Ok(*offset);
+    /// The number of a field's name, whose object is made if it is not there.
+    fn name(&mut self, [name, _]: Field<'_>) -> Result<usize, Error> {
+        let name = name.split(|b| *b == b'=').next().unwrap_or_default();
+        if self
+            .names
+            .get(self.last_name)
+            .is_some_and(|n| n.name == name)
+        {
+            return Ok(self.last_name);
         }
-        let hash = hash::keyed(&self.ids.file, name);
-        let table = self.field_table;
-        let found = self.find(table, hash, name, object::FIELD_PAYLOAD);
-        let offset = match found {
-            Some(offset) => offset,
+        self.last_name = match self.names_by_name.get(name) {
+            Some(known) => *known,
             None => {
-                let offset = self.add(table, hash, kind::FIELD, name, object::FIELD_PAYLOAD)?;
-                self.increment(header::N_FIELDS);
-                offset
+                let (offset, head) = self.name_object(name)?;
+                self.names_by_name.insert(name.to_vec(), self.names.len());
+                self.names.push(Name {
+                    name: name.to_vec(),
+                    offset,
+                    head,
+                    changed: false,
+                });
+                self.names.len() - 1
             }
         };
-        if self.names.len() < REMEMBERED && name.len() < SHORT {
-            self.names.push((name.to_vec(), offset));
-        }
-        Ok(offset)
+        Ok(self.last_name)
     }
 
-    fn find(&self, table: Table, hash: u64, payload: &[u8], at: u64) -> Option<u64> {
-        let mut next = self.get64(table.offset + hash % table.buckets * 16);
-        let mut there = Vec::new();
-        while next != 0 {
-            let alike = self.get64(next + object::HASH) == hash
-                && self.get64(next + object::SIZE) == at + payload.len() as u64;
-            if alike {
-                there.resize(payload.len(), 0);
-            }
-            if alike && self.map.get(next + at, &mut there) && there == payload {
-                return Some(next);
-            }
-            next = self.get64(next + object::NEXT_HASH);
+    /// Where the object of a name is, and the data object that it names.
+    fn name_object(&mut self, name: &[u8]) -> Result<(u64, u64), Error> {
+        let hash = hash::keyed(&self.ids.file, name);
+        let bucket = self.field_table.bucket(hash);
+        if let Some(found) = self.find(bucket, hash, name, object::FIELD_PAYLOAD) {
+            return Ok((found, self.disk.get64(found + object::FIELD_HEAD_DATA)));
         }
-        None
+        let size = object::FIELD_PAYLOAD + name.len() as u64;
+        let offset = self.disk.object(kind::FIELD, size)?;
+        self.disk.push64(hash);
+        self.disk.clear(object::FIELD_PAYLOAD - object::NEXT_HASH);
+        self.disk.push(name);
+        self.disk.align();
+        self.numbers.object(offset);
+        self.numbers.fields += 1;
+        self.links.push((bucket, offset));
+        Ok((offset, 0))
     }
 
-    /// A new object at the end of its bucket.
-    fn add(
-        &mut self,
-        table: Table,
-        hash: u64,
-        kind: u8,
-        payload: &[u8],
-        at: u64,
-    ) -> Result<u64, Error> {
-        let offset = self.allocate(kind, at + payload.len() as u64)?;
-        self.put64(offset + object::HASH, hash);
-        self.put(offset + at, payload);
-        let bucket = table.offset + hash % table.buckets * 16;
-        match self.get64(bucket + 8) {
-            0 => self.put64(bucket, offset),
-            tail => self.put64(tail + object::NEXT_HASH, offset),
-        }
-        self.put64(bucket + 8, offset);
-        Ok(offset)
-    }
-
-    /// Notes at a data object that an entry has it.
-    pub(super) fn refer(&mut self, item: &Item, entry: u64, field: &[u8]) -> Result<(), Error> {
-        let data = item.offset;
-        let first = data + object::DATA_ENTRY_ARRAY;
-        let (n_entries, tail) = match item.known {
-            Some(known) => (self.known[known].n_entries, self.known[known].tail),
-            None => match self.get64(data + object::DATA_N_ENTRIES) {
-                0 => (0, ArrayTail::default()),
-                some => (some, self.tail(first, some - 1)),
-            },
+    fn find(&self, bucket: u64, hash: u64, payload: &[u8], at: u64) -> Option<u64> {
+        let is_it = |object: &u64| {
+            self.disk.get64(object + object::HASH) == hash
+                && self.disk.get64(object + object::SIZE) == at + payload.len() as u64
+                && self.disk.equals(object + at, payload)
         };
-        let tail = match n_entries {
-            0 => {
-                self.put64(data + object::DATA_ENTRY, entry);
-                tail
+        let next = |object: u64| Some(self.disk.get64(object)).filter(|next| *next != 0);
+        let chain = |object: &u64| next(object + object::NEXT_HASH);
+        let gathered = self.links.iter().filter(|link| link.0 == bucket);
+        std::iter::successors(next(bucket), chain)
+            .chain(gathered.map(|link| link.1))
+            .find(is_it)
+    }
+
+    /// Lets the tables find what is in the file now: each object behind the others of its bucket.
+    pub(super) fn publish_links(&mut self) {
+        for (bucket, object) in self.links.drain(..) {
+            match self.disk.get64(bucket + 8) {
+                0 => self.disk.put64(bucket, object),
+                tail => self.disk.put64(tail + object::NEXT_HASH, object),
             }
-            _ => self.link(first, tail, entry)?,
-        };
-        self.put64(data + object::DATA_N_ENTRIES, n_entries + 1);
-        if let Some(known) = item.known {
-            self.known[known].n_entries += 1;
-            self.known[known].tail = tail;
-        } else if n_entries == 1 && self.known.len() < REMEMBERED && field.len() < SHORT {
-            // What comes twice comes with every entry.
-            self.known_by_field.insert(field.to_vec(), self.known.len());
-            self.known.push(Known {
-                field: field.to_vec(),
-                offset: data,
-                hash: item.hash,
-                jenkins: item.jenkins,
-                n_entries: n_entries + 1,
-                tail,
-            });
+            self.disk.put64(bucket + 8, object);
         }
-        Ok(())
+        for name in self.names.iter_mut().filter(|name| name.changed) {
+            let at = name.offset + object::FIELD_HEAD_DATA;
+            self.disk.put64(at, name.head);
+            name.changed = false;
+        }
+    }
+
+    /// The number of a data object among those that are known.
+    pub(super) fn known(&mut self, offset: u64) -> usize {
+        if let Some(known) = self.known_by_offset.get(&offset) {
+            return *known;
+        }
+        let n_entries = self.disk.get64(offset + object::DATA_N_ENTRIES);
+        let array = self.disk.get64(offset + object::DATA_ENTRY_ARRAY);
+        let known = self.known.len();
+        self.known.push(Known {
+            offset,
+            first: self.disk.get64(offset + object::DATA_ENTRY),
+            n_entries,
+            chain: Chain::find(&self.disk, array, n_entries.saturating_sub(1)),
+            changed: false,
+        });
+        self.known_by_offset.insert(offset, known);
+        known
+    }
+
+    /// Notes which gathered entries have a known data object. There is room for them.
+    pub(super) fn refer(&mut self, known: usize, mut entries: Range<usize>) {
+        let known = &mut self.known[known];
+        if entries.is_empty() {
+            return;
+        }
+        known.changed = true;
+        known.n_entries += entries.len() as u64;
+        if known.first == 0 {
+            known.first = self.gathered.get(entries.start);
+            entries.start += 1;
+        }
+        if !entries.is_empty() {
+            known.chain.extend(entries, &self.gathered, &mut self.disk);
+        }
+    }
+
+    /// Lets data objects name the entries that are in the file now.
+    pub(super) fn publish_known(&mut self) {
+        for known in self.known.iter_mut().filter(|known| known.changed) {
+            let numbers = [known.first, known.chain.first, known.n_entries];
+            let bytes = numbers.map(u64::to_le_bytes);
+            self.disk
+                .put(known.offset + object::DATA_ENTRY, bytes.as_flattened());
+            known.changed = false;
+        }
+    }
+}
+
+impl Known {
+    /// How many more entries find room.
+    pub(super) fn room(&self) -> u64 {
+        self.chain.room() + u64::from(self.first == 0)
+    }
+}
+
+impl Table {
+    fn bucket(&self, hash: u64) -> u64 {
+        self.offset + hash % self.buckets * 16
     }
 }

@@ -1,27 +1,42 @@
 //! One journal file, being written.
+//!
+//! Entries are gathered, and published together: first the new objects are written, then whatever
+//! names them, the header last. Whoever reads meanwhile, or after the writer was killed between the
+//! two, sees whole entries.
 
-mod arrays;
+mod chain;
+mod common;
 mod data;
+mod disk;
+mod header;
+mod seen;
+mod spread;
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::fs::remove_file;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FallocateFlags, Mode, OFlags, fallocate, ftruncate, openat, rename};
-use sandbox::filemap::FileMap;
+use rustix::fs::{CWD, Mode, OFlags, openat, rename};
 
 use crate::Error;
-use crate::format::{self, aligned, header, kind, object};
-use arrays::ArrayTail;
-use data::{Item, Known, Table};
+use crate::format::{kind, object};
+use chain::{Chain, Gathered};
+use data::{Item, Known, Name, Recent, Table};
+use disk::Disk;
+use header::Numbers;
+use seen::Seen;
+use spread::Spread;
 
-/// Disk space is taken in steps of this many bytes.
-const STEP: u64 = 256 * 1024;
-const FIELD_BUCKETS: u64 = 333;
+pub use common::Common;
+pub use data::Field;
+
+/// So many bytes of objects are gathered at most.
+const RIPE: usize = 256 * 1024;
+/// So many data objects and names are remembered from one batch to the next.
+const REMEMBERED: usize = 1024;
 
 /// What an entry has beside its fields.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Stamp {
     pub(crate) seqnum: u64,
     /// Microseconds since 1970.
@@ -42,28 +57,32 @@ pub(crate) struct Ids {
 /// A file that entries are appended to.
 #[derive(Debug)]
 pub(crate) struct JournalFile {
-    file: File,
-    path: PathBuf,
-    map: FileMap,
+    disk: Disk,
     ids: Ids,
-    /// Bytes it may have.
-    limit: u64,
-    /// Bytes it has.
-    size: u64,
-    /// Where the next object goes.
-    end: u64,
-    n_objects: u64,
+    numbers: Numbers,
     data_table: Table,
     field_table: Table,
-    n_entries: u64,
-    entries: ArrayTail,
+    /// Entries that are not published yet.
+    gathered: Gathered,
+    /// The chain of all entries.
+    entries: Chain,
+    /// Objects that the tables do not find yet, each behind its bucket's place.
+    links: Vec<(u64, u64)>,
+    /// Data objects that may be there.
+    seen: Seen,
+    /// Arrays, each with the one that it comes after.
+    arrays_after: Vec<(u64, u64)>,
     known: Vec<Known>,
-    known_by_field: HashMap<Vec<u8>, usize>,
-    /// By its place, the known field that the last entry had there: the next one mostly has the same.
-    recent: Vec<usize>,
-    /// The objects of field names.
-    names: Vec<(Vec<u8>, u64)>,
-    /// Memory for the items of one entry.
+    known_by_offset: HashMap<u64, usize, Spread>,
+    names: Vec<Name>,
+    names_by_name: HashMap<Vec<u8>, usize>,
+    /// The name that was looked for last.
+    last_name: usize,
+    recent: Vec<Recent>,
+    /// The fields that the last entry had in common with others.
+    common: common::Resolved,
+    /// Memory for the items of one entry: its own, and all.
+    own: Vec<Item>,
     items: Vec<Item>,
 }
 
@@ -75,223 +94,207 @@ impl JournalFile {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = openat(CWD, &unfinished, flags, Mode::from_raw_mode(0o640))
             .map_err(Error::io("create", &unfinished))?;
-        let created = Self::format_file(file, path, limit, ids).and_then(|this| {
-            rename(&unfinished, path).map_err(Error::io("create", path))?;
-            Ok(this)
-        });
+        let created = Disk::new(file, path, limit)
+            .and_then(|disk| Self::format(disk, limit, ids))
+            .and_then(|this| {
+                rename(&unfinished, path).map_err(Error::io("create", path))?;
+                Ok(this)
+            });
         if created.is_err() {
             // Half a file is none; the failure to remove it would change nothing.
-            let _ = std::fs::remove_file(&unfinished);
+            let _ = remove_file(&unfinished);
         }
         created
     }
 
-    fn format_file(file: OwnedFd, path: &Path, limit: u64, ids: Ids) -> Result<Self, Error> {
-        let map = FileMap::new(&file, limit).map_err(Error::io("map", path))?;
-        // As journald sizes it, for entries of the usual length, three quarters full.
-        let buckets = (limit * 4 / 768 / 3).max(2047);
-        let mut this = Self {
-            file: file.into(),
-            path: path.to_owned(),
-            map,
+    fn format(mut disk: Disk, limit: u64, ids: Ids) -> Result<Self, Error> {
+        let mut numbers = Numbers::default();
+        let (field_table, data_table) = header::format(&mut disk, &mut numbers, limit, &ids)?;
+        Ok(Self {
+            disk,
             ids,
-            limit,
-            size: 0,
-            end: header::SIZE,
-            n_objects: 0,
-            data_table: Table { offset: 0, buckets },
-            field_table: Table {
-                offset: 0,
-                buckets: FIELD_BUCKETS,
-            },
-            n_entries: 0,
-            entries: ArrayTail::default(),
+            numbers,
+            data_table,
+            field_table,
+            gathered: Gathered::default(),
+            entries: Chain::default(),
+            links: Vec::new(),
+            seen: Seen::new(limit),
+            arrays_after: Vec::new(),
             known: Vec::new(),
-            known_by_field: HashMap::new(),
-            recent: Vec::new(),
+            known_by_offset: HashMap::default(),
             names: Vec::new(),
+            names_by_name: HashMap::new(),
+            last_name: 0,
+            recent: Vec::new(),
+            common: common::Resolved::default(),
+            own: Vec::new(),
             items: Vec::new(),
-        };
-        this.format()?;
-        Ok(this)
-    }
-
-    fn format(&mut self) -> Result<(), Error> {
-        self.grow(header::SIZE)?;
-        self.put(0, &format::SIGNATURE);
-        self.put(header::INCOMPATIBLE, &format::KEYED_HASH.to_le_bytes());
-        let ids = self.ids;
-        self.put(header::FILE_ID, &ids.file);
-        self.put(header::MACHINE_ID, &ids.machine);
-        self.put(header::TAIL_BOOT_ID, &ids.boot);
-        self.put(header::SEQNUM_ID, &ids.seqnum);
-        self.put64(header::HEADER_SIZE, header::SIZE);
-        let (at, size_at) = (header::FIELD_TABLE, header::FIELD_TABLE_SIZE);
-        let buckets = self.field_table.buckets;
-        self.field_table.offset = self.table(kind::FIELD_TABLE, at, size_at, buckets)?;
-        let (at, size_at) = (header::DATA_TABLE, header::DATA_TABLE_SIZE);
-        let buckets = self.data_table.buckets;
-        self.data_table.offset = self.table(kind::DATA_TABLE, at, size_at, buckets)?;
-        self.put(header::STATE, &[format::ONLINE]);
-        Ok(())
-    }
-
-    /// Makes a hash table that the header names at `at`, and its bytes at `size_at`: where its items
-    /// are.
-    fn table(&mut self, kind: u8, at: u64, size_at: u64, buckets: u64) -> Result<u64, Error> {
-        let bytes = buckets * 16;
-        let offset = self.allocate(kind, object::HEADER + bytes)? + object::HEADER;
-        self.put64(at, offset);
-        self.put64(size_at, bytes);
-        Ok(offset)
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        self.disk.path()
     }
 
     pub(crate) fn set_path(&mut self, path: PathBuf) {
-        self.path = path;
+        self.disk.set_path(path);
     }
 
     /// Bytes that it takes on disk.
     pub(crate) fn size(&self) -> u64 {
-        self.size
+        self.disk.size()
     }
 
-    /// Lets go of memory.
-    pub(crate) fn rest(&self) {
-        self.map.rest();
+    /// Entries that are not published yet.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.gathered.len() as u64
     }
 
-    /// Appends an entry of fields `NAME=value`.
+    /// Whether it is time to publish them.
+    pub(crate) fn is_ripe(&self) -> bool {
+        self.disk.waiting() >= RIPE
+    }
+
+    /// Gathers an entry of the fields that all have, those it has in common with others, and its own.
     ///
     /// # Errors
-    /// [`Error::Full`], after which no other entry is there or half there; the disk's.
-    pub(crate) fn append(&mut self, stamp: Stamp, fields: &[&[u8]]) -> Result<(), Error> {
-        let mut items = std::mem::take(&mut self.items);
-        items.clear();
-        let appended = self.append_items(stamp, fields, &mut items);
-        self.items = items;
-        appended
-    }
-
-    fn append_items(
+    /// [`Error::Full`], the disk's; the entry is not there then.
+    pub(crate) fn append(
         &mut self,
         stamp: Stamp,
-        fields: &[&[u8]],
-        items: &mut Vec<Item>,
+        all: &Common,
+        common: &Common,
+        own: &[Field<'_>],
     ) -> Result<(), Error> {
-        for (place, field) in fields.iter().enumerate() {
-            items.push(self.data(place, field)?);
+        self.have(all, common)?;
+        let gathered = self.disk.end();
+        self.own.clear();
+        let mut xor = self.common.xor;
+        for (place, field) in own.iter().enumerate() {
+            let item = self.recent_data(place, *field)?;
+            xor ^= item.jenkins;
+            self.own.push(item);
         }
-        let xor = items.iter().fold(0, |xor, item| xor ^ item.jenkins);
-        items.sort_unstable_by_key(|item| item.offset);
-        items.dedup_by_key(|item| item.offset);
-        let entry = self.entry(stamp, xor, items)?;
-        self.entries = self.link(header::ENTRY_ARRAY, self.entries, entry)?;
-        for item in items {
-            self.refer(item, entry, fields[item.place])?;
+        self.own.sort_unstable_by_key(|item| item.offset);
+        self.own.dedup_by_key(|item| item.offset);
+        self.merge();
+        let own = std::mem::take(&mut self.own);
+        let outcome = self.gather(stamp, xor, &own, gathered);
+        self.own = own;
+        outcome
+    }
+
+    /// The items of the entry by their offsets; its own are left with those that are not in common.
+    fn merge(&mut self) {
+        self.items.clear();
+        let mut common = self.common.items.iter().copied().peekable();
+        let items = &mut self.items;
+        self.own.retain(|own| {
+            while let Some(item) = common.next_if(|item| item.offset < own.offset) {
+                items.push(item);
+            }
+            let new = common.peek().is_none_or(|item| item.offset != own.offset);
+            if new {
+                items.push(*own);
+            }
+            new
+        });
+        items.extend(common);
+    }
+
+    /// Makes the entry, and notes who has it. Data objects from `new` on were made for it.
+    fn gather(&mut self, stamp: Stamp, xor: u64, own: &[Item], new: u64) -> Result<(), Error> {
+        for item in own.iter().filter(|item| item.offset < new) {
+            let known = self.known(item.offset);
+            if self.known[known].room() == 0 {
+                if self.known[known].chain.grows_much() {
+                    self.publish()?;
+                }
+                self.lengthen_known(known)?;
+            }
         }
-        self.count(stamp);
+        let entry = self.entry(stamp, xor)?;
+        let number = self.gathered.len();
+        self.gathered.push(entry);
+        self.entries
+            .extend(number..number + 1, &self.gathered, &mut self.disk);
+        self.common.room -= 1;
+        for item in own {
+            if item.offset >= new && self.disk.is_fresh(item.offset) {
+                // Nobody else has it.
+                self.disk.put64(item.offset + object::DATA_ENTRY, entry);
+                self.disk.put64(item.offset + object::DATA_N_ENTRIES, 1);
+            } else {
+                let known = self.known(item.offset);
+                self.refer(known, number..number + 1);
+            }
+        }
+        self.numbers.entry(stamp);
         Ok(())
     }
 
-    fn entry(&mut self, stamp: Stamp, xor: u64, items: &[Item]) -> Result<u64, Error> {
-        let size = object::ENTRY_ITEMS + object::ENTRY_ITEM_SIZE * items.len() as u64;
-        let entry = self.allocate(kind::ENTRY, size)?;
-        let boot = self.ids.boot;
-        self.put64(entry + object::ENTRY_SEQNUM, stamp.seqnum);
-        self.put64(entry + object::ENTRY_REALTIME, stamp.realtime);
-        self.put64(entry + object::ENTRY_MONOTONIC, stamp.monotonic);
-        self.put(entry + object::ENTRY_BOOT_ID, &boot);
-        self.put64(entry + object::ENTRY_XOR_HASH, xor);
-        let mut at = entry + object::ENTRY_ITEMS;
-        for item in items {
-            self.put64(at, item.offset);
-            self.put64(at + 8, item.hash);
-            at += object::ENTRY_ITEM_SIZE;
+    fn entry(&mut self, stamp: Stamp, xor: u64) -> Result<u64, Error> {
+        let size = object::ENTRY_ITEMS + object::ENTRY_ITEM_SIZE * self.items.len() as u64;
+        let entry = self.disk.object(kind::ENTRY, size)?;
+        self.disk.push64(stamp.seqnum);
+        self.disk.push64(stamp.realtime);
+        self.disk.push64(stamp.monotonic);
+        self.disk.push(&self.ids.boot);
+        self.disk.push64(xor);
+        for item in &self.items {
+            let item = [item.offset, item.hash].map(u64::to_le_bytes);
+            self.disk.push(item.as_flattened());
         }
+        self.numbers.object(entry);
         Ok(entry)
     }
 
-    /// The numbers of the header, last: a reader sees whole entries.
-    fn count(&mut self, stamp: Stamp) {
-        if self.n_entries == 0 {
-            self.put64(header::HEAD_SEQNUM, stamp.seqnum);
-            self.put64(header::HEAD_REALTIME, stamp.realtime);
+    /// Publishes what was gathered.
+    ///
+    /// # Errors
+    /// The disk's. Nothing more can be written then, and the gathered entries are lost.
+    pub(crate) fn commit(&mut self) -> Result<(), Error> {
+        if self.gathered.len() > 0 {
+            self.publish()?;
         }
-        self.put64(header::TAIL_SEQNUM, stamp.seqnum);
-        self.put64(header::TAIL_REALTIME, stamp.realtime);
-        self.put64(header::TAIL_MONOTONIC, stamp.monotonic);
-        self.n_entries += 1;
-        self.put64(header::N_ENTRIES, self.n_entries);
-    }
-
-    /// Room for an object; its header is written, the rest is zero.
-    fn allocate(&mut self, kind: u8, size: u64) -> Result<u64, Error> {
-        let offset = self.end;
-        let end = offset + aligned(size);
-        self.grow(end)?;
-        self.put(offset, &[kind]);
-        self.put64(offset + object::SIZE, size);
-        self.end = end;
-        self.n_objects += 1;
-        self.put64(header::TAIL_OBJECT, offset);
-        self.put64(header::N_OBJECTS, self.n_objects);
-        Ok(offset)
-    }
-
-    /// Makes sure that the file has disk space up to `end`: a write into a map of a file without it
-    /// would be this process's death.
-    fn grow(&mut self, end: u64) -> Result<(), Error> {
-        if end <= self.size {
-            return Ok(());
+        if self.known.len().max(self.names.len()) > REMEMBERED {
+            self.common = common::Resolved::default();
+            self.known.clear();
+            self.known_by_offset.clear();
+            self.names.clear();
+            self.names_by_name.clear();
         }
-        if end > self.limit {
-            return Err(Error::Full);
-        }
-        let size = end.next_multiple_of(STEP).min(self.limit);
-        let more = size - self.size;
-        fallocate(&self.file, FallocateFlags::empty(), self.size, more)
-            .map_err(Error::io("extend", &self.path))?;
-        self.size = size;
-        self.map.set_valid(size);
-        self.put64(header::ARENA_SIZE, size - header::SIZE);
         Ok(())
+    }
+
+    fn publish(&mut self) -> Result<(), Error> {
+        self.tell_common();
+        self.entries.settle(&self.gathered, &mut self.disk);
+        for known in &mut self.known {
+            known.chain.settle(&self.gathered, &mut self.disk);
+        }
+        self.disk.flush()?;
+        for (last, array) in self.arrays_after.drain(..) {
+            self.disk.put64(last + object::ARRAY_NEXT, array);
+        }
+        self.publish_links();
+        self.publish_known();
+        self.numbers.publish(&mut self.disk, self.entries.first);
+        self.gathered.clear();
+        self.common.from = 0;
+        Ok(())
+    }
+
+    /// Lets go of memory.
+    pub(crate) fn rest(&mut self) {
+        self.disk.rest();
+        self.gathered.rest();
+        self.links.shrink_to(0);
     }
 
     /// Ends the file: another one takes what comes next, or nothing comes any more.
     pub(crate) fn close(mut self, archived: bool) {
-        let state = match archived {
-            true => format::ARCHIVED,
-            false => format::OFFLINE,
-        };
-        self.put64(header::ARENA_SIZE, self.end - header::SIZE);
-        self.put(header::STATE, &[state]);
-        // What is too much of the file only takes room.
-        let _ = ftruncate(&self.file, self.end);
-    }
-
-    /// All offsets come from this file's own bookkeeping, so they are inside it.
-    fn put(&mut self, at: u64, bytes: &[u8]) {
-        let done = self.map.put(at, bytes);
-        debug_assert!(done, "offset {at} is outside the file");
-    }
-
-    fn put64(&mut self, at: u64, number: u64) {
-        self.put(at, &number.to_le_bytes());
-    }
-
-    fn get64(&self, at: u64) -> u64 {
-        let mut bytes = [0; 8];
-        let done = self.map.get(at, &mut bytes);
-        debug_assert!(done, "offset {at} is outside the file");
-        u64::from_le_bytes(bytes)
-    }
-
-    fn increment(&mut self, at: u64) {
-        let number = self.get64(at);
-        self.put64(at, number + 1);
+        header::end(&mut self.disk, archived);
     }
 }

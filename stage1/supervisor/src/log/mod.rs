@@ -5,7 +5,7 @@ mod native;
 mod sockets;
 mod syslog;
 
-use journal::{Identity, Journal, Limits};
+use journal::{Common, Field, Identity, Journal, Limits};
 
 pub(crate) use sockets::{Part, Sockets};
 
@@ -20,8 +20,8 @@ const PRIORITY: u8 = 6;
 #[derive(Debug)]
 pub(crate) struct Log {
     journal: Journal,
-    /// Fields of every entry.
-    common: Vec<Vec<u8>>,
+    /// Of entries that are no app's.
+    own: Origin,
     /// Entries that the disk had no room for, and when it is asked again.
     lost: u64,
     retry: u64,
@@ -29,27 +29,37 @@ pub(crate) struct Log {
 
 /// Fields of all entries of one app's stream.
 #[derive(Debug)]
-pub(crate) struct Origin(Vec<Vec<u8>>);
+pub(crate) struct Origin(Common);
 
 impl Origin {
     /// Standard output or error of an app.
     pub(crate) fn stream(app: &str, stream: &str, pid: i32) -> Self {
-        let mut origin = Self::app(app, "stdout");
-        origin
-            .0
-            .push(format!("SYSLOG_IDENTIFIER={app}").into_bytes());
-        origin.0.push(format!("_PID={pid}").into_bytes());
-        origin.0.push(format!("RKT_STREAM={stream}").into_bytes());
-        origin
+        let mut fields = Self::fields(app, "stdout");
+        fields.push(format!("SYSLOG_IDENTIFIER={app}").into_bytes());
+        fields.push(format!("_PID={pid}").into_bytes());
+        fields.push(format!("RKT_STREAM={stream}").into_bytes());
+        Self(Common::new(fields))
     }
 
     /// What an app sends by another way.
     fn app(app: &str, transport: &str) -> Self {
-        Self(vec![
-            format!("_SYSTEMD_UNIT={app}.service").into_bytes(),
-            format!("_TRANSPORT={transport}").into_bytes(),
-            format!("RKT_APP={app}").into_bytes(),
-        ])
+        Self(Common::new(Self::fields(app, transport)))
+    }
+
+    /// What somebody who calls himself by a name of his own sends.
+    fn named(app: &str, transport: &str, name: &[u8]) -> Self {
+        let mut fields = Self::fields(app, transport);
+        fields.push([b"SYSLOG_IDENTIFIER=", name].concat());
+        Self(Common::new(fields))
+    }
+
+    fn fields(app: &str, transport: &str) -> Vec<Vec<u8>> {
+        let fields = [
+            format!("_SYSTEMD_UNIT={app}.service"),
+            format!("_TRANSPORT={transport}"),
+            format!("RKT_APP={app}"),
+        ];
+        fields.map(String::into_bytes).into()
     }
 }
 
@@ -70,14 +80,16 @@ impl Log {
             machine: plan.machine_id,
             boot: plan.boot_id,
         };
-        let common = [
+        let all = [
             format!("_MACHINE_ID={machine}"),
             format!("_BOOT_ID={}", hex(&plan.boot_id)),
             format!("_HOSTNAME={hostname}"),
         ];
+        let all = all.map(String::into_bytes).into();
+        let dir = format!("{dir}/{machine}");
         Self {
-            journal: Journal::new(format!("{dir}/{machine}"), identity, Limits::default()),
-            common: common.map(String::into_bytes).into(),
+            journal: Journal::new(dir, identity, Limits::default(), all),
+            own: Origin(Common::new(Vec::new())),
             lost: 0,
             retry: 0,
         }
@@ -94,34 +106,46 @@ impl Log {
             [b'<', digit @ b'0'..=b'7', b'>', text @ ..] => (digit - b'0', text),
             _ => (PRIORITY, line),
         };
-        let message = [b"MESSAGE=", text].concat();
-        let priority = [b"PRIORITY=", [b'0' + priority].as_slice()].concat();
-        self.entry(origin, &[&message, &priority]);
+        let fields: [Field<'_>; 2] = [[b"MESSAGE=", text], [b"PRIORITY=", &[b'0' + priority]]];
+        self.entry(origin, &fields);
     }
 
-    /// An entry with these fields.
-    fn entry(&mut self, origin: &Origin, own: &[&[u8]]) {
-        let now = self.journal.seconds();
-        if now < self.retry {
-            self.lost += 1;
-            return;
-        }
+    /// An entry with these fields. It is there once it is [committed](Self::commit).
+    fn entry(&mut self, origin: &Origin, own: &[Field<'_>]) {
         if self.lost > 0 {
-            let text = format!("MESSAGE={} entries were lost: the disk is full", self.lost);
-            if self.write(&[], &[text.as_bytes(), b"PRIORITY=4"]) {
-                self.lost = 0;
+            let now = self.journal.seconds();
+            if now < self.retry || !self.report_lost() {
+                self.lose(1);
+                return;
             }
         }
-        if self.lost > 0 || !self.write(&origin.0, own) {
-            self.lost += 1;
-            self.retry = now + PAUSE;
+        if self.journal.append(&origin.0, own).is_err() {
+            self.lose(1);
         }
     }
 
-    fn write(&mut self, origin: &[Vec<u8>], own: &[&[u8]]) -> bool {
-        let fixed = self.common.iter().chain(origin).map(Vec::as_slice);
-        let fields: Vec<&[u8]> = fixed.chain(own.iter().copied()).collect();
-        self.journal.append(&fields).is_ok()
+    fn report_lost(&mut self) -> bool {
+        let text = format!("{} entries were lost: the disk is full", self.lost);
+        let fields: [Field<'_>; 2] = [[b"MESSAGE=", text.as_bytes()], [b"PRIORITY=", b"4"]];
+        let reported = self.journal.append(&self.own.0, &fields).is_ok();
+        if reported {
+            self.lost = 0;
+        }
+        reported
+    }
+
+    fn lose(&mut self, entries: u64) {
+        self.lost += entries;
+        self.retry = self.journal.seconds() + PAUSE;
+    }
+
+    /// Writes the entries that have come.
+    pub(crate) fn commit(&mut self) {
+        self.journal.commit();
+        match self.journal.take_lost() {
+            0 => {}
+            lost => self.lose(lost),
+        }
     }
 
     /// Entries that the disk had no room for so far.
@@ -130,7 +154,7 @@ impl Log {
     }
 
     /// Lets go of memory until the next entry.
-    pub(crate) fn rest(&self) {
+    pub(crate) fn rest(&mut self) {
         self.journal.rest();
     }
 }

@@ -1,5 +1,7 @@
 //! The journal's native protocol (systemd's `JOURNAL_NATIVE_PROTOCOL`): fields, one after another.
 
+use memchr::memchr;
+
 /// Fields that only the journal itself may set begin with an underscore; ours are ours.
 fn may_be_sent(name: &[u8]) -> bool {
     let fine = |b: &u8| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b'_';
@@ -11,13 +13,19 @@ fn may_be_sent(name: &[u8]) -> bool {
         && !ours
 }
 
+/// A message of more fields is none, as for journald.
+const FIELDS_MAX: usize = 1000;
+
 /// The fields of a message, as `NAME=value`; what is no field is passed over.
 pub(super) fn fields(mut message: &[u8]) -> Vec<Vec<u8>> {
     let mut fields = Vec::new();
-    while let Some(end) = message.iter().position(|&b| b == b'\n') {
+    while let Some(end) = memchr(b'\n', message) {
+        if fields.len() >= FIELDS_MAX {
+            return Vec::new();
+        }
         let (line, rest) = (&message[..end], &message[end + 1..]);
         message = rest;
-        if let Some(equals) = line.iter().position(|&b| b == b'=') {
+        if let Some(equals) = memchr(b'=', line) {
             if may_be_sent(&line[..equals]) {
                 fields.push(line.to_vec());
             }
@@ -52,6 +60,13 @@ mod tests {
             b"MESSAGE\n\x05\0\0\0\0\0\0\0a\nb=c\nPRIORITY=3\n_PID=1\nlower=x\nRKT_APP=x\nX=\n";
         let expected: [&[u8]; 3] = [b"MESSAGE=a\nb=c", b"PRIORITY=3", b"X="];
         assert_eq!(fields(message), expected);
+    }
+
+    #[test]
+    fn not_too_many() {
+        let message = |count: usize| b"A=1\n".repeat(count);
+        assert_eq!(fields(&message(FIELDS_MAX)).len(), FIELDS_MAX);
+        assert!(fields(&message(100_000)).is_empty());
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use journal::Field;
+use memchr::memchr;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketFlags, SocketType, accept_with};
 use sandbox::Error;
@@ -28,8 +30,8 @@ const HEAD_LINES: usize = 7;
 #[derive(Debug)]
 pub(crate) struct Sockets {
     app: String,
-    native: OwnedFd,
-    syslog: OwnedFd,
+    native: (OwnedFd, Origin),
+    syslog: (OwnedFd, Origin),
     stdout: OwnedFd,
     streams: Vec<Stream>,
 }
@@ -72,8 +74,14 @@ impl Sockets {
         };
         Ok(Self {
             app: app.to_owned(),
-            native: socket(SocketType::DGRAM, "socket")?,
-            syslog: socket(SocketType::DGRAM, "dev-log")?,
+            native: (
+                socket(SocketType::DGRAM, "socket")?,
+                Origin::app(app, "journal"),
+            ),
+            syslog: (
+                socket(SocketType::DGRAM, "dev-log")?,
+                Origin::app(app, "syslog"),
+            ),
             stdout: socket(SocketType::STREAM, "stdout")?,
             streams: Vec::new(),
         })
@@ -81,8 +89,8 @@ impl Sockets {
 
     /// Calls `add` with everything to poll for input.
     pub(crate) fn poll<'a>(&'a self, mut add: impl FnMut(BorrowedFd<'a>, Part)) {
-        add(self.native.as_fd(), Part::Native);
-        add(self.syslog.as_fd(), Part::Syslog);
+        add(self.native.0.as_fd(), Part::Native);
+        add(self.syslog.0.as_fd(), Part::Syslog);
         add(self.stdout.as_fd(), Part::Stdout);
         for (n, stream) in self.streams.iter().enumerate() {
             add(stream.socket.as_fd(), Part::Stream(n));
@@ -121,8 +129,8 @@ impl Sockets {
     }
 
     fn read_native(&mut self, log: &mut Log) {
-        let origin = Origin::app(&self.app, "journal");
-        while let Ok((message, file)) = next(&self.native) {
+        let (socket, origin) = &self.native;
+        while let Ok((message, file)) = next(socket) {
             let message = match file {
                 Some(file) => match read_file(file) {
                     Some(text) => text,
@@ -130,14 +138,14 @@ impl Sockets {
                 },
                 None => message,
             };
-            entry(log, &origin, &native::fields(&message));
+            entry(log, origin, &native::fields(&message));
         }
     }
 
     fn read_syslog(&mut self, log: &mut Log) {
-        let origin = Origin::app(&self.app, "syslog");
-        while let Ok((message, _)) = next(&self.syslog) {
-            entry(log, &origin, &syslog::fields(&message));
+        let (socket, origin) = &self.syslog;
+        while let Ok((message, _)) = next(socket) {
+            entry(log, origin, &syslog::fields(&message));
         }
     }
 
@@ -171,39 +179,41 @@ impl Stream {
                 }
             }
         }
-        while let Some(end) = self.partial.iter().position(|&b| b == b'\n') {
-            let line: Vec<u8> = self.partial.drain(..=end).take(end).collect();
-            self.line(line, app, log);
+        let partial = std::mem::take(&mut self.partial);
+        let mut rest = partial.as_slice();
+        while let Some(end) = memchr(b'\n', rest) {
+            self.line(&rest[..end], app, log);
+            rest = &rest[end + 1..];
         }
+        self.partial = rest.to_vec();
         if self.partial.len() >= LINE_MAX {
             let line = std::mem::take(&mut self.partial);
-            self.line(line, app, log);
+            self.line(&line, app, log);
         }
         true
     }
 
     /// A line of the head: identifier, unit, priority, and switches; or of the text.
-    fn line(&mut self, line: Vec<u8>, app: &str, log: &mut Log) {
+    fn line(&mut self, line: &[u8], app: &str, log: &mut Log) {
         if self.head.len() < HEAD_LINES {
-            self.head.push(line);
+            self.head.push(line.to_vec());
             if self.head.len() == HEAD_LINES {
                 let name = match self.head[0].as_slice() {
                     b"" => app.as_bytes(),
                     name => name,
                 };
-                let field = [b"SYSLOG_IDENTIFIER=", name].concat();
-                self.origin.0.push(field);
+                self.origin = Origin::named(app, "stdout", name);
             }
             return;
         }
-        log.line(&self.origin, &line);
+        log.line(&self.origin, line);
     }
 }
 
 /// An entry is one that has a message.
 fn entry(log: &mut Log, origin: &Origin, fields: &[Vec<u8>]) {
     if fields.iter().any(|field| field.starts_with(b"MESSAGE=")) {
-        let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
+        let fields: Vec<Field<'_>> = fields.iter().map(|field| [field, &b""[..]]).collect();
         log.entry(origin, &fields);
     }
 }

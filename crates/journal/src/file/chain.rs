@@ -1,0 +1,138 @@
+//! Chains of arrays that name entries: all of the file, and those that have a field.
+
+use std::ops::Range;
+
+use super::JournalFile;
+use super::disk::Disk;
+use crate::Error;
+use crate::format::{kind, object};
+
+/// Items of a chain's first array and of the longest ones.
+const ARRAY_MIN: u64 = 4;
+const ARRAY_MAX: u64 = 1 << 16;
+/// Longer arrays are not gathered in memory.
+const GATHERED: u64 = 512;
+
+/// A chain's end, and what belongs behind it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Chain {
+    /// The first array; 0 if there is none.
+    pub(super) first: u64,
+    last: u64,
+    /// Items of the last array.
+    used: u64,
+    capacity: u64,
+    /// Which of the gathered entries are not in the last array yet, though there is room for them.
+    run: Range<usize>,
+}
+
+/// Where the entries are that were gathered, as arrays name them.
+#[derive(Debug, Default)]
+pub(super) struct Gathered(Vec<u8>);
+
+impl Gathered {
+    pub(super) fn push(&mut self, entry: u64) {
+        self.0.extend_from_slice(&entry.to_le_bytes());
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len() / 8
+    }
+
+    pub(super) fn get(&self, n: usize) -> u64 {
+        let bytes = self.0.get(8 * n..).and_then(|rest| rest.first_chunk());
+        bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    }
+
+    fn items(&self, run: Range<usize>) -> &[u8] {
+        self.0.get(8 * run.start..8 * run.end).unwrap_or_default()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(super) fn rest(&mut self) {
+        self.0.shrink_to(0);
+    }
+}
+
+impl Chain {
+    /// The chain that begins with this array and has that many items.
+    pub(super) fn find(disk: &Disk, first: u64, mut items: u64) -> Self {
+        let mut chain = Chain {
+            first,
+            ..Chain::default()
+        };
+        let mut next = first;
+        while next != 0 {
+            chain.last = next;
+            chain.capacity = (disk.get64(next + object::SIZE) - object::ARRAY_ITEMS) / 8;
+            chain.used = items.min(chain.capacity);
+            items -= chain.used;
+            next = disk.get64(next + object::ARRAY_NEXT);
+        }
+        chain
+    }
+
+    /// Whether it is full, and goes on in an array that is not gathered.
+    pub(super) fn grows_much(&self) -> bool {
+        self.room() == 0 && 2 * self.capacity > GATHERED
+    }
+
+    /// How many more entries find room.
+    pub(super) fn room(&self) -> u64 {
+        self.capacity - self.used - self.run.len() as u64
+    }
+
+    /// Takes in gathered entries, for which there is room.
+    pub(super) fn extend(&mut self, run: Range<usize>, gathered: &Gathered, disk: &mut Disk) {
+        if self.run.end != run.start {
+            self.settle(gathered, disk);
+            self.run.start = run.start;
+        }
+        self.run.end = run.end;
+    }
+
+    /// Writes what belongs to the last array.
+    pub(super) fn settle(&mut self, gathered: &Gathered, disk: &mut Disk) {
+        let run = std::mem::take(&mut self.run);
+        if !run.is_empty() {
+            let at = self.last + object::ARRAY_ITEMS + 8 * self.used;
+            self.used += run.len() as u64;
+            disk.put(at, gathered.items(run));
+        }
+    }
+}
+
+impl JournalFile {
+    /// Makes sure that an entry finds room in a chain. A [large](Chain::grows_much) chain must have
+    /// nothing gathered.
+    pub(super) fn lengthen(&mut self, chain: &mut Chain) -> Result<(), Error> {
+        if chain.room() > 0 {
+            return Ok(());
+        }
+        chain.settle(&self.gathered, &mut self.disk);
+        let capacity = (chain.capacity * 2).clamp(ARRAY_MIN, ARRAY_MAX);
+        let size = object::ARRAY_ITEMS + 8 * capacity;
+        let array = match capacity > GATHERED {
+            true => self.disk.zeros(kind::ENTRY_ARRAY, size)?,
+            false => {
+                let array = self.disk.object(kind::ENTRY_ARRAY, size)?;
+                self.disk.clear(size - object::HEADER);
+                array
+            }
+        };
+        self.numbers.object(array);
+        self.numbers.arrays += 1;
+        match chain.last {
+            0 => chain.first = array,
+            last if self.disk.is_fresh(last) => self.disk.put64(last + object::ARRAY_NEXT, array),
+            last => self.arrays_after.push((last, array)),
+        }
+        chain.last = array;
+        chain.used = 0;
+        chain.capacity = capacity;
+        Ok(())
+    }
+}
