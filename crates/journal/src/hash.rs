@@ -1,13 +1,9 @@
 //! The two hashes of the format: SipHash-2-4 with the file's ID as key for its tables, and Bob
 //! Jenkins' lookup3 for the identity of entries across files.
 
-use std::hash::Hasher;
-
 /// The hash of a data or field object in a file with this ID.
 pub(crate) fn keyed(file_id: &[u8; 16], bytes: &[u8]) -> u64 {
-    let mut hasher = siphasher::sip::SipHasher24::new_with_key(file_id);
-    hasher.write(bytes);
-    hasher.finish()
+    siphasher::sip::SipHasher24::new_with_key(file_id).hash(bytes)
 }
 
 /// lookup3's `hashlittle2` with both seeds zero, as one number.

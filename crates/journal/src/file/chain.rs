@@ -87,6 +87,9 @@ impl Chain {
 
     /// Takes in gathered entries, for which there is room.
     pub(super) fn extend(&mut self, run: Range<usize>, gathered: &Gathered, disk: &mut Disk) {
+        if run.is_empty() {
+            return;
+        }
         if self.run.end != run.start {
             self.settle(gathered, disk);
             self.run.start = run.start;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::JournalFile;
 use super::data::Item;
 use crate::Error;
+use crate::format::object;
 
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
@@ -30,16 +31,32 @@ impl Common {
 #[derive(Debug, Default)]
 pub(super) struct Resolved {
     number: u64,
-    /// By their offsets.
-    pub(super) items: Vec<Item>,
+    /// By their offsets, and as an entry names them.
+    items: Vec<Item>,
+    bytes: Vec<u8>,
     /// Of the fields, for the identity of entries.
     pub(super) xor: u64,
     /// The numbers of their data objects.
     known: Vec<usize>,
-    /// The first gathered entry that the data objects were not told of.
-    pub(super) from: usize,
     /// How many more entries find room in all chains of arrays.
     pub(super) room: u64,
+}
+
+impl Resolved {
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(super) fn has(&self, item: &Item) -> bool {
+        let is_it = |there: &Item| there.offset.cmp(&item.offset);
+        self.items.binary_search_by(is_it).is_ok()
+    }
+
+    /// Those before an offset, as an entry names them.
+    pub(super) fn before(&self, offset: u64) -> &[u8] {
+        let before = self.items.partition_point(|item| item.offset < offset);
+        &self.bytes[..before * object::ENTRY_ITEM_SIZE as usize]
+    }
 }
 
 impl JournalFile {
@@ -56,13 +73,10 @@ impl JournalFile {
             }
             resolved.items.sort_unstable_by_key(|item| item.offset);
             resolved.items.dedup_by_key(|item| item.offset);
-            resolved.known = resolved
-                .items
-                .iter()
-                .map(|i| self.known(i.offset))
-                .collect();
+            resolved.bytes = resolved.items.iter().flat_map(Item::bytes).collect();
+            let numbers = resolved.items.iter().map(|item| self.known(item.offset));
+            resolved.known = numbers.collect();
             resolved.number = common.number;
-            resolved.from = self.gathered.len();
             self.common = resolved;
         }
         match self.common.room {
@@ -71,10 +85,13 @@ impl JournalFile {
         }
     }
 
-    /// Tells the data objects of the common fields which entries have them.
+    /// Tells the chain of all entries, and the data objects of the common fields, which entries there
+    /// are.
     pub(super) fn tell_common(&mut self) {
-        let entries = self.common.from..self.gathered.len();
-        self.common.from = entries.end;
+        let entries = self.told..self.gathered.len();
+        self.told = entries.end;
+        self.entries
+            .extend(entries.clone(), &self.gathered, &mut self.disk);
         let numbers = std::mem::take(&mut self.common.known);
         for known in &numbers {
             self.refer(*known, entries.clone());
@@ -109,8 +126,19 @@ impl JournalFile {
         outcome.map(|()| self.entries.room())
     }
 
+    /// Makes room in a data object's chain, which may take publishing what is gathered.
+    pub(super) fn make_room_for(&mut self, known: usize) -> Result<(), Error> {
+        if self.known[known].room() == 0 {
+            if self.known[known].chain.grows_much() {
+                self.publish()?;
+            }
+            self.lengthen_known(known)?;
+        }
+        Ok(())
+    }
+
     /// Makes room in a data object's chain; returns for how many.
-    pub(super) fn lengthen_known(&mut self, known: usize) -> Result<u64, Error> {
+    fn lengthen_known(&mut self, known: usize) -> Result<u64, Error> {
         if self.known[known].room() == 0 {
             let mut chain = std::mem::take(&mut self.known[known].chain);
             let outcome = self.lengthen(&mut chain);

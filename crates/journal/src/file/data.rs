@@ -14,6 +14,10 @@ pub type Field<'a> = [&'a [u8]; 2];
 /// Longer fields are looked for by their hash each time.
 const SHORT: usize = 256;
 
+/// What a data object has between its header and its payload.
+const HEAD: [u8; (object::DATA_PAYLOAD - object::HEADER) as usize] =
+    [0; (object::DATA_PAYLOAD - object::HEADER) as usize];
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Table {
     /// Of its items.
@@ -51,6 +55,8 @@ pub(super) struct Item {
     pub(super) hash: u64,
     /// For the identity of entries.
     pub(super) jenkins: u64,
+    /// Its number among those that are known; none if it was made just now.
+    pub(super) known: Option<usize>,
 }
 
 /// The field that an entry had at a place of its own: the next one mostly has the same.
@@ -58,6 +64,17 @@ pub(super) struct Item {
 pub(super) struct Recent {
     field: Vec<u8>,
     item: Item,
+}
+
+impl Item {
+    /// As an entry names it.
+    pub(super) fn bytes(&self) -> [u8; object::ENTRY_ITEM_SIZE as usize] {
+        let mut bytes = [0; object::ENTRY_ITEM_SIZE as usize];
+        let (offset, hash) = bytes.split_at_mut(8);
+        offset.copy_from_slice(&self.offset.to_le_bytes());
+        hash.copy_from_slice(&self.hash.to_le_bytes());
+        bytes
+    }
 }
 
 impl Recent {
@@ -71,22 +88,21 @@ impl Recent {
 impl JournalFile {
     /// The data object of the field at a place of an entry, made if it is not there.
     pub(super) fn recent_data(&mut self, place: usize, field: Field<'_>) -> Result<Item, Error> {
-        if let Some(recent) = self.recent.get(place).filter(|recent| recent.is(field)) {
+        if let Some(Some(recent)) = self.recent.get(place)
+            && recent.is(field)
+        {
             return Ok(recent.item);
         }
-        let gathered = self.disk.end();
         let item = self.data(field)?;
         let [name, value] = field;
         // What was there already may come again.
-        if item.offset < gathered && name.len() + value.len() < SHORT && place <= self.recent.len()
-        {
+        if item.known.is_some() && name.len() + value.len() < SHORT {
             let recent = Recent {
                 field: field.concat(),
                 item,
             };
-            match self.recent.get_mut(place) {
-                Some(there) => *there = recent,
-                None => self.recent.push(recent),
+            if let Some(there) = self.recent.get_mut(place) {
+                *there = Some(recent);
             }
         }
         Ok(item)
@@ -97,8 +113,7 @@ impl JournalFile {
         let [name, value] = field;
         let size = object::DATA_PAYLOAD + (name.len() + value.len()) as u64;
         let offset = self.disk.object(kind::DATA, size)?;
-        self.disk
-            .push(&[0; (object::DATA_PAYLOAD - object::HEADER) as usize]);
+        self.disk.push(&HEAD);
         self.disk.push(name);
         self.disk.push(value);
         let payload = self.disk.pushed(offset + object::DATA_PAYLOAD);
@@ -113,6 +128,7 @@ impl JournalFile {
                 offset: found,
                 hash,
                 jenkins,
+                known: Some(self.known(found)),
             });
         }
         self.disk.align();
@@ -134,6 +150,7 @@ impl JournalFile {
             offset,
             hash,
             jenkins,
+            known: None,
         })
     }
 

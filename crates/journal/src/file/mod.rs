@@ -35,6 +35,9 @@ const RIPE: usize = 256 * 1024;
 /// So many data objects and names are remembered from one batch to the next.
 const REMEMBERED: usize = 1024;
 
+/// Places in an entry whose last field is remembered.
+const RECENT: usize = 4;
+
 /// What an entry has beside its fields.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Stamp {
@@ -78,12 +81,15 @@ pub(crate) struct JournalFile {
     names_by_name: HashMap<Vec<u8>, usize>,
     /// The name that was looked for last.
     last_name: usize,
-    recent: Vec<Recent>,
+    /// By the place in an entry.
+    recent: [Option<Recent>; RECENT],
     /// The fields that the last entry had in common with others.
     common: common::Resolved,
-    /// Memory for the items of one entry: its own, and all.
+    /// So many of the gathered entries are known to the chain of all, and to the data objects of
+    /// the common fields.
+    told: usize,
+    /// Memory for an entry's own items.
     own: Vec<Item>,
-    items: Vec<Item>,
 }
 
 impl JournalFile {
@@ -126,10 +132,10 @@ impl JournalFile {
             names: Vec::new(),
             names_by_name: HashMap::new(),
             last_name: 0,
-            recent: Vec::new(),
+            recent: [const { None }; RECENT],
             common: common::Resolved::default(),
+            told: 0,
             own: Vec::new(),
-            items: Vec::new(),
         })
     }
 
@@ -168,84 +174,72 @@ impl JournalFile {
         own: &[Field<'_>],
     ) -> Result<(), Error> {
         self.have(all, common)?;
-        let gathered = self.disk.end();
-        self.own.clear();
-        let mut xor = self.common.xor;
-        for (place, field) in own.iter().enumerate() {
-            let item = self.recent_data(place, *field)?;
-            xor ^= item.jenkins;
-            self.own.push(item);
-        }
-        self.own.sort_unstable_by_key(|item| item.offset);
-        self.own.dedup_by_key(|item| item.offset);
-        self.merge();
-        let own = std::mem::take(&mut self.own);
-        let outcome = self.gather(stamp, xor, &own, gathered);
-        self.own = own;
+        let mut items = std::mem::take(&mut self.own);
+        items.clear();
+        let outcome = self.append_items(stamp, own, &mut items);
+        self.own = items;
         outcome
     }
 
-    /// The items of the entry by their offsets; its own are left with those that are not in common.
-    fn merge(&mut self) {
-        self.items.clear();
-        let mut common = self.common.items.iter().copied().peekable();
-        let items = &mut self.items;
-        self.own.retain(|own| {
-            while let Some(item) = common.next_if(|item| item.offset < own.offset) {
-                items.push(item);
-            }
-            let new = common.peek().is_none_or(|item| item.offset != own.offset);
-            if new {
-                items.push(*own);
-            }
-            new
-        });
-        items.extend(common);
-    }
-
-    /// Makes the entry, and notes who has it. Data objects from `new` on were made for it.
-    fn gather(&mut self, stamp: Stamp, xor: u64, own: &[Item], new: u64) -> Result<(), Error> {
-        for item in own.iter().filter(|item| item.offset < new) {
-            let known = self.known(item.offset);
-            if self.known[known].room() == 0 {
-                if self.known[known].chain.grows_much() {
-                    self.publish()?;
-                }
-                self.lengthen_known(known)?;
-            }
+    fn append_items(
+        &mut self,
+        stamp: Stamp,
+        own: &[Field<'_>],
+        items: &mut Vec<Item>,
+    ) -> Result<(), Error> {
+        for (place, field) in own.iter().enumerate() {
+            items.push(self.recent_data(place, *field)?);
         }
-        let entry = self.entry(stamp, xor)?;
+        let xor = items
+            .iter()
+            .fold(self.common.xor, |xor, item| xor ^ item.jenkins);
+        // Of two that are the same, the one that was there already knows more.
+        items.sort_unstable_by_key(|item| (item.offset, item.known.is_none()));
+        items.dedup_by_key(|item| item.offset);
+        items.retain(|item| !self.common.has(item));
+        for known in items.iter().filter_map(|item| item.known) {
+            self.make_room_for(known)?;
+        }
+        let entry = self.entry(stamp, xor, items)?;
         let number = self.gathered.len();
         self.gathered.push(entry);
-        self.entries
-            .extend(number..number + 1, &self.gathered, &mut self.disk);
         self.common.room -= 1;
-        for item in own {
-            if item.offset >= new && self.disk.is_fresh(item.offset) {
+        for item in items {
+            match item.known {
                 // Nobody else has it.
-                self.disk.put64(item.offset + object::DATA_ENTRY, entry);
-                self.disk.put64(item.offset + object::DATA_N_ENTRIES, 1);
-            } else {
-                let known = self.known(item.offset);
-                self.refer(known, number..number + 1);
+                None if self.disk.is_fresh(item.offset) => {
+                    self.disk.put64(item.offset + object::DATA_ENTRY, entry);
+                    self.disk.put64(item.offset + object::DATA_N_ENTRIES, 1);
+                }
+                known => {
+                    let known = known.unwrap_or_else(|| self.known(item.offset));
+                    self.refer(known, number..number + 1);
+                }
             }
         }
         self.numbers.entry(stamp);
         Ok(())
     }
 
-    fn entry(&mut self, stamp: Stamp, xor: u64) -> Result<u64, Error> {
-        let size = object::ENTRY_ITEMS + object::ENTRY_ITEM_SIZE * self.items.len() as u64;
+    /// Writes the entry object: the items that it has in common, and its own, by their offsets.
+    fn entry(&mut self, stamp: Stamp, xor: u64, own: &[Item]) -> Result<u64, Error> {
+        let items = (self.common.len() + own.len()) as u64;
+        let size = object::ENTRY_ITEMS + object::ENTRY_ITEM_SIZE * items;
         let entry = self.disk.object(kind::ENTRY, size)?;
-        self.disk.push64(stamp.seqnum);
-        self.disk.push64(stamp.realtime);
-        self.disk.push64(stamp.monotonic);
-        self.disk.push(&self.ids.boot);
-        self.disk.push64(xor);
-        for item in &self.items {
-            let item = [item.offset, item.hash].map(u64::to_le_bytes);
-            self.disk.push(item.as_flattened());
+        let mut head = [0; (object::ENTRY_ITEMS - object::HEADER) as usize];
+        let numbers = [stamp.seqnum, stamp.realtime, stamp.monotonic];
+        head[..24].copy_from_slice(numbers.map(u64::to_le_bytes).as_flattened());
+        head[24..40].copy_from_slice(&self.ids.boot);
+        head[40..].copy_from_slice(&xor.to_le_bytes());
+        self.disk.push(&head);
+        let mut written = 0;
+        for item in own {
+            let before = self.common.before(item.offset);
+            self.disk.push(&before[written..]);
+            self.disk.push(&item.bytes());
+            written = before.len();
         }
+        self.disk.push(&self.common.before(u64::MAX)[written..]);
         self.numbers.object(entry);
         Ok(entry)
     }
@@ -260,6 +254,7 @@ impl JournalFile {
         }
         if self.known.len().max(self.names.len()) > REMEMBERED {
             self.common = common::Resolved::default();
+            self.recent = [const { None }; RECENT];
             self.known.clear();
             self.known_by_offset.clear();
             self.names.clear();
@@ -282,7 +277,7 @@ impl JournalFile {
         self.publish_known();
         self.numbers.publish(&mut self.disk, self.entries.first);
         self.gathered.clear();
-        self.common.from = 0;
+        self.told = 0;
         Ok(())
     }
 
