@@ -48,12 +48,23 @@ impl Resolved {
     }
 
     pub(super) fn has(&self, item: &Item) -> bool {
+        if self.are_before(item.offset) {
+            return false;
+        }
         let is_it = |there: &Item| there.offset.cmp(&item.offset);
         self.items.binary_search_by(is_it).is_ok()
     }
 
+    /// Whether all of them are, as most often: an entry's own fields are younger.
+    fn are_before(&self, offset: u64) -> bool {
+        self.items.last().is_none_or(|last| last.offset < offset)
+    }
+
     /// Those before an offset, as an entry names them.
     pub(super) fn before(&self, offset: u64) -> &[u8] {
+        if self.are_before(offset) {
+            return &self.bytes;
+        }
         let before = self.items.partition_point(|item| item.offset < offset);
         &self.bytes[..before * object::ENTRY_ITEM_SIZE as usize]
     }
