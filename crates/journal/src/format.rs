@@ -3,8 +3,11 @@
 pub(crate) const SIGNATURE: [u8; 8] = *b"LPKSHHRH";
 /// Tables are hashed with a key of the file's own.
 pub(crate) const KEYED_HASH: u32 = 1 << 2;
-/// Flags of files that this crate reads: those whose layout does not differ from the one here.
-pub(crate) const READABLE: u32 = KEYED_HASH;
+/// Objects name others by 32 bits, and entries do not repeat the hashes of their fields: what journald
+/// writes since systemd 252.
+pub(crate) const COMPACT: u32 = 1 << 4;
+/// Flags of files that this crate reads.
+pub(crate) const READABLE: u32 = KEYED_HASH | COMPACT;
 
 pub(crate) const OFFLINE: u8 = 0;
 pub(crate) const ONLINE: u8 = 1;
@@ -63,7 +66,10 @@ pub(crate) mod object {
     pub(crate) const DATA_ENTRY: u64 = 40;
     pub(crate) const DATA_ENTRY_ARRAY: u64 = 48;
     pub(crate) const DATA_N_ENTRIES: u64 = 56;
-    pub(crate) const DATA_PAYLOAD: u64 = 64;
+    /// The last array, and its items that are used: 32 bits each, in compact files.
+    pub(crate) const DATA_TAIL: u64 = 64;
+    /// In compact files; in others it is where the tail is here.
+    pub(crate) const DATA_PAYLOAD: u64 = 72;
 
     pub(crate) const FIELD_HEAD_DATA: u64 = 32;
     pub(crate) const FIELD_PAYLOAD: u64 = 40;
@@ -72,10 +78,15 @@ pub(crate) mod object {
     pub(crate) const ENTRY_REALTIME: u64 = 24;
     pub(crate) const ENTRY_MONOTONIC: u64 = 32;
     pub(crate) const ENTRY_ITEMS: u64 = 64;
-    pub(crate) const ENTRY_ITEM_SIZE: u64 = 16;
 
     pub(crate) const ARRAY_NEXT: u64 = 16;
     pub(crate) const ARRAY_ITEMS: u64 = 24;
+
+    /// Bytes of an offset in an entry or an array, of compact files.
+    pub(crate) const ITEM: u64 = 4;
+    /// The same of others: an offset, and in an entry the hash behind it.
+    pub(crate) const LONG_ITEM: u64 = 8;
+    pub(crate) const LONG_ENTRY_ITEM: u64 = 16;
 }
 
 /// Objects begin at multiples of eight.

@@ -51,6 +51,8 @@ pub struct Reader {
     array: u64,
     place: u64,
     known: HashMap<u64, Rc<[u8]>>,
+    /// Offsets in entries and arrays are short.
+    compact: bool,
 }
 
 /// The files of a journal, the oldest first.
@@ -81,13 +83,14 @@ impl Reader {
             path: path.to_owned(),
             errno: rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO),
         };
-        let reader = Self {
+        let mut reader = Self {
             file: File::open(path).map_err(failed)?,
             path: path.to_owned(),
             read: 0,
             array: 0,
             place: 0,
             known: HashMap::new(),
+            compact: false,
         };
         let mut signature = [0; 8];
         reader.bytes(0, &mut signature)?;
@@ -96,9 +99,11 @@ impl Reader {
         }
         let mut flags = [0; 4];
         reader.bytes(header::INCOMPATIBLE, &mut flags)?;
-        if u32::from_le_bytes(flags) & !format::READABLE != 0 {
+        let flags = u32::from_le_bytes(flags);
+        if flags & !format::READABLE != 0 {
             return Err(reader.damaged("its kind of journal is not known"));
         }
+        reader.compact = flags & format::COMPACT != 0;
         Ok(reader)
     }
 
@@ -113,14 +118,19 @@ impl Reader {
         if self.array == 0 {
             self.array = self.number(header::ENTRY_ARRAY)?;
         }
-        let capacity = (self.object(self.array, kind::ENTRY_ARRAY)? - object::ARRAY_ITEMS) / 8;
+        let item = match self.compact {
+            true => object::ITEM,
+            false => object::LONG_ITEM,
+        };
+        let size = self.object(self.array, kind::ENTRY_ARRAY)?;
+        let capacity = size.saturating_sub(object::ARRAY_ITEMS) / item;
         if self.place == capacity {
             self.array = self.number(self.array + object::ARRAY_NEXT)?;
             self.place = 0;
             self.object(self.array, kind::ENTRY_ARRAY)?;
         }
-        let entry = self.number(self.array + object::ARRAY_ITEMS + 8 * self.place)?;
-        let entry = self.entry(entry)?;
+        let entry = self.array + object::ARRAY_ITEMS + item * self.place;
+        let entry = self.entry(self.offset(entry)?)?;
         self.place += 1;
         self.read += 1;
         Ok(Some(entry))
@@ -146,11 +156,15 @@ impl Reader {
 
     fn entry(&mut self, at: u64) -> Result<Entry, Error> {
         let size = self.object(at, kind::ENTRY)?;
-        let items = size.saturating_sub(object::ENTRY_ITEMS) / object::ENTRY_ITEM_SIZE;
+        let item = match self.compact {
+            true => object::ITEM,
+            false => object::LONG_ENTRY_ITEM,
+        };
+        let items = size.saturating_sub(object::ENTRY_ITEMS) / item;
         if items > ITEMS_MAX {
             return Err(self.damaged("an entry has too many fields"));
         }
-        let mut bytes = vec![0; (object::ENTRY_ITEMS + items * object::ENTRY_ITEM_SIZE) as usize];
+        let mut bytes = vec![0; (object::ENTRY_ITEMS + items * item) as usize];
         self.bytes(at, &mut bytes)?;
         let number = |at: u64| {
             let part = bytes.get(at as usize..at as usize + 8);
@@ -163,9 +177,12 @@ impl Reader {
             monotonic: number(object::ENTRY_MONOTONIC),
             fields: Vec::with_capacity(items as usize),
         };
-        for item in 0..items {
-            let data = number(object::ENTRY_ITEMS + item * object::ENTRY_ITEM_SIZE);
-            entry.fields.push(self.data(data)?);
+        for place in bytes[object::ENTRY_ITEMS as usize..].chunks(item as usize) {
+            // An offset of as many bytes as the place has, the hash left out.
+            let mut data = [0; 8];
+            let length = place.len().min(data.len());
+            data[..length].copy_from_slice(&place[..length]);
+            entry.fields.push(self.data(u64::from_le_bytes(data))?);
         }
         Ok(entry)
     }
@@ -175,12 +192,16 @@ impl Reader {
             return Ok(Rc::clone(known));
         }
         let size = self.object(at, kind::DATA)?;
-        let length = size.saturating_sub(object::DATA_PAYLOAD);
+        let head = match self.compact {
+            true => object::DATA_PAYLOAD,
+            false => object::DATA_TAIL,
+        };
+        let length = size.saturating_sub(head);
         if length > FIELD_MAX {
             return Err(self.damaged("a field is too long"));
         }
         let mut payload = vec![0; length as usize];
-        self.bytes(at + object::DATA_PAYLOAD, &mut payload)?;
+        self.bytes(at + head, &mut payload)?;
         let payload: Rc<[u8]> = payload.into();
         if self.known.len() < REMEMBERED && !payload.starts_with(b"MESSAGE=") {
             self.known.insert(at, Rc::clone(&payload));
@@ -198,6 +219,16 @@ impl Reader {
             true => Ok(size),
             false => Err(self.damaged("an object is not what it should be")),
         }
+    }
+
+    /// An offset in an array.
+    fn offset(&self, at: u64) -> Result<u64, Error> {
+        if !self.compact {
+            return self.number(at);
+        }
+        let mut bytes = [0; 4];
+        self.bytes(at, &mut bytes)?;
+        Ok(u64::from(u32::from_le_bytes(bytes)))
     }
 
     fn number(&self, at: u64) -> Result<u64, Error> {

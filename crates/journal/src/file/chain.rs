@@ -11,16 +11,23 @@ use crate::format::{kind, object};
 const ARRAY_MIN: u64 = 4;
 const ARRAY_MAX: u64 = 1 << 16;
 /// Longer arrays are not gathered in memory.
-const GATHERED: u64 = 512;
+const GATHERED: u64 = 1024;
+
+const ITEM: usize = object::ITEM as usize;
+
+/// An offset as arrays and entries name it. Files are too small for more than 32 bits.
+pub(super) fn item(offset: u64) -> [u8; ITEM] {
+    (offset as u32).to_le_bytes()
+}
 
 /// A chain's end, and what belongs behind it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Chain {
     /// The first array; 0 if there is none.
     pub(super) first: u64,
-    last: u64,
+    pub(super) last: u64,
     /// Items of the last array.
-    used: u64,
+    pub(super) used: u64,
     capacity: u64,
     /// Which of the gathered entries are not in the last array yet, though there is room for them.
     run: Range<usize>,
@@ -32,20 +39,21 @@ pub(super) struct Gathered(Vec<u8>);
 
 impl Gathered {
     pub(super) fn push(&mut self, entry: u64) {
-        self.0.extend_from_slice(&entry.to_le_bytes());
+        self.0.extend_from_slice(&item(entry));
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len() / 8
+        self.0.len() / ITEM
     }
 
     pub(super) fn get(&self, n: usize) -> u64 {
-        let bytes = self.0.get(8 * n..).and_then(|rest| rest.first_chunk());
-        bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+        let bytes = self.0.get(ITEM * n..).and_then(|rest| rest.first_chunk());
+        bytes.map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes)))
     }
 
     fn items(&self, run: Range<usize>) -> &[u8] {
-        self.0.get(8 * run.start..8 * run.end).unwrap_or_default()
+        let bytes = ITEM * run.start..ITEM * run.end;
+        self.0.get(bytes).unwrap_or_default()
     }
 
     pub(super) fn clear(&mut self) {
@@ -67,7 +75,7 @@ impl Chain {
         let mut next = first;
         while next != 0 {
             chain.last = next;
-            chain.capacity = (disk.get64(next + object::SIZE) - object::ARRAY_ITEMS) / 8;
+            chain.capacity = (disk.get64(next + object::SIZE) - object::ARRAY_ITEMS) / object::ITEM;
             chain.used = items.min(chain.capacity);
             items -= chain.used;
             next = disk.get64(next + object::ARRAY_NEXT);
@@ -101,7 +109,7 @@ impl Chain {
     pub(super) fn settle(&mut self, gathered: &Gathered, disk: &mut Disk) {
         let run = std::mem::take(&mut self.run);
         if !run.is_empty() {
-            let at = self.last + object::ARRAY_ITEMS + 8 * self.used;
+            let at = self.last + object::ARRAY_ITEMS + object::ITEM * self.used;
             self.used += run.len() as u64;
             disk.put(at, gathered.items(run));
         }
@@ -117,12 +125,13 @@ impl JournalFile {
         }
         chain.settle(&self.gathered, &mut self.disk);
         let capacity = (chain.capacity * 2).clamp(ARRAY_MIN, ARRAY_MAX);
-        let size = object::ARRAY_ITEMS + 8 * capacity;
+        let size = object::ARRAY_ITEMS + object::ITEM * capacity;
         let array = match capacity > GATHERED {
             true => self.disk.zeros(kind::ENTRY_ARRAY, size)?,
             false => {
                 let array = self.disk.object(kind::ENTRY_ARRAY, size)?;
                 self.disk.clear(size - object::HEADER);
+                self.disk.align();
                 array
             }
         };

@@ -66,7 +66,7 @@ impl Resolved {
             return &self.bytes;
         }
         let before = self.items.partition_point(|item| item.offset < offset);
-        &self.bytes[..before * object::ENTRY_ITEM_SIZE as usize]
+        &self.bytes[..before * object::ITEM as usize]
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::JournalFile;
-use super::chain::Chain;
+use super::chain::{Chain, item};
 use crate::Error;
 use crate::format::{kind, object};
 use crate::hash;
@@ -52,7 +52,6 @@ pub(super) struct Name {
 pub(super) struct Item {
     /// Of its data object.
     pub(super) offset: u64,
-    pub(super) hash: u64,
     /// For the identity of entries.
     pub(super) jenkins: u64,
     /// Its number among those that are known; none if it was made just now.
@@ -68,12 +67,8 @@ pub(super) struct Recent {
 
 impl Item {
     /// As an entry names it.
-    pub(super) fn bytes(&self) -> [u8; object::ENTRY_ITEM_SIZE as usize] {
-        let mut bytes = [0; object::ENTRY_ITEM_SIZE as usize];
-        let (offset, hash) = bytes.split_at_mut(8);
-        offset.copy_from_slice(&self.offset.to_le_bytes());
-        hash.copy_from_slice(&self.hash.to_le_bytes());
-        bytes
+    pub(super) fn bytes(&self) -> [u8; object::ITEM as usize] {
+        item(self.offset)
     }
 }
 
@@ -126,7 +121,6 @@ impl JournalFile {
             self.disk.take_back(offset);
             return Ok(Item {
                 offset: found,
-                hash,
                 jenkins,
                 known: Some(self.known(found)),
             });
@@ -148,7 +142,6 @@ impl JournalFile {
         self.links.push((bucket, offset));
         Ok(Item {
             offset,
-            hash,
             jenkins,
             known: None,
         })
@@ -270,9 +263,11 @@ impl JournalFile {
     pub(super) fn publish_known(&mut self) {
         for known in self.known.iter_mut().filter(|known| known.changed) {
             let numbers = [known.first, known.chain.first, known.n_entries];
-            let bytes = numbers.map(u64::to_le_bytes);
-            self.disk
-                .put(known.offset + object::DATA_ENTRY, bytes.as_flattened());
+            let mut bytes = [0; (object::DATA_PAYLOAD - object::DATA_ENTRY) as usize];
+            bytes[..24].copy_from_slice(numbers.map(u64::to_le_bytes).as_flattened());
+            bytes[24..28].copy_from_slice(&item(known.chain.last));
+            bytes[28..].copy_from_slice(&item(known.chain.used));
+            self.disk.put(known.offset + object::DATA_ENTRY, &bytes);
             known.changed = false;
         }
     }

@@ -44,6 +44,7 @@ pub(super) struct Disk {
 
 impl Disk {
     pub(super) fn new(file: OwnedFd, path: &Path, limit: u64) -> Result<Self, Error> {
+        let limit = limit.min(u64::from(u32::MAX));
         Ok(Self {
             map: FileMap::new(&file, limit).map_err(Error::io("map", path))?,
             file: file.into(),
@@ -185,7 +186,8 @@ impl Disk {
         self.put(at, &number.to_le_bytes());
     }
 
-    fn write(&mut self, at: u64, bytes: &[u8]) {
+    /// Changes bytes that are in the file, with a call.
+    pub(super) fn write(&mut self, at: u64, bytes: &[u8]) {
         if let Err(error) = self.file.write_all_at(bytes, at) {
             self.fault = Some(Errno::from_io_error(&error).unwrap_or(Errno::IO));
         }

@@ -53,11 +53,12 @@ impl Numbers {
             (header::TAIL_SEQNUM, self.tail.seqnum),
             (header::TAIL_REALTIME, self.tail.realtime),
             (header::TAIL_MONOTONIC, self.tail.monotonic),
-            (header::N_ENTRIES, self.entries),
         ];
         for (at, number) in numbers {
             disk.put64(at, number);
         }
+        // With a call: whoever waits for the file to change (inotify) is told of no other write.
+        disk.write(header::N_ENTRIES, &self.entries.to_le_bytes());
     }
 }
 
@@ -80,7 +81,8 @@ pub(super) fn format(
     let field_table = table(kind::FIELD_TABLE, FIELD_BUCKETS)?;
     let data_table = table(kind::DATA_TABLE, data_buckets(limit))?;
     disk.put(0, &format::SIGNATURE);
-    disk.put(header::INCOMPATIBLE, &format::KEYED_HASH.to_le_bytes());
+    let flags = format::KEYED_HASH | format::COMPACT;
+    disk.put(header::INCOMPATIBLE, &flags.to_le_bytes());
     disk.put(header::FILE_ID, &ids.file);
     disk.put(header::MACHINE_ID, &ids.machine);
     disk.put(header::TAIL_BOOT_ID, &ids.boot);

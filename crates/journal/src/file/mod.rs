@@ -224,7 +224,7 @@ impl JournalFile {
     /// Writes the entry object: the items that it has in common, and its own, by their offsets.
     fn entry(&mut self, stamp: Stamp, xor: u64, own: &[Item]) -> Result<u64, Error> {
         let items = (self.common.len() + own.len()) as u64;
-        let size = object::ENTRY_ITEMS + object::ENTRY_ITEM_SIZE * items;
+        let size = object::ENTRY_ITEMS + object::ITEM * items;
         let entry = self.disk.object(kind::ENTRY, size)?;
         let mut head = [0; (object::ENTRY_ITEMS - object::HEADER) as usize];
         let numbers = [stamp.seqnum, stamp.realtime, stamp.monotonic];
@@ -240,6 +240,7 @@ impl JournalFile {
             written = before.len();
         }
         self.disk.push(&self.common.before(u64::MAX)[written..]);
+        self.disk.align();
         self.numbers.object(entry);
         Ok(entry)
     }
