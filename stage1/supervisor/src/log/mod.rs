@@ -106,7 +106,7 @@ impl Log {
             [b'<', digit @ b'0'..=b'7', b'>', text @ ..] => (digit - b'0', text),
             _ => (PRIORITY, line),
         };
-        let fields: [Field<'_>; 2] = [[b"MESSAGE=", text], [b"PRIORITY=", &[b'0' + priority]]];
+        let fields: [Field<'_>; 2] = [[b"PRIORITY=", &[b'0' + priority]], [b"MESSAGE=", text]];
         self.entry(origin, &fields);
     }
 
