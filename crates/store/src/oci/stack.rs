@@ -3,7 +3,7 @@
 //! Layers are unpacked by themselves. What that leaves open is settled here: a directory that a
 //! layer writes into without an entry for it looks, from above, as lower layers have it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -123,12 +123,16 @@ struct LayerTree {
 }
 
 /// Which layers show themselves at a path.
+#[derive(Clone)]
 struct Shown {
     /// Those whose directories are laid over each other there, the highest first.
     directories: Vec<usize>,
     /// Something else than a directory lies below them.
     hides: bool,
 }
+
+/// What was found out about directories. No layer's tree changes any more.
+type Seen = HashMap<Vec<u8>, Shown>;
 
 impl Stack {
     /// Opens the trees; `None` if a layer means nothing by itself.
@@ -151,12 +155,20 @@ impl Stack {
     /// layers cannot be laid over each other.
     fn settle(&self, top: &OwnedFd) -> Result<bool> {
         let open: BTreeSet<&Vec<u8>> = self.trees.iter().flat_map(|t| &t.implicit).collect();
+        let mut seen = Seen::new();
         for path in open {
             let fault = |e: Errno| {
                 let name = String::from_utf8_lossy(path).into_owned();
                 Error::io("settle the attributes of", Path::new(&name))(e)
             };
-            let shown = self.shown(path).map_err(fault)?;
+            // Where one layer is alone, nobody else speaks of what is in it.
+            if !path.is_empty()
+                && let above = self.shown(split(path).0, &mut seen).map_err(fault)?
+                && above.directories.len() < 2
+            {
+                continue;
+            }
+            let shown = self.shown(path, &mut seen).map_err(fault)?;
             let Some(first) = shown.directories.first() else {
                 continue;
             };
@@ -164,23 +176,23 @@ impl Stack {
                 continue;
             }
             match self.explicit(path, &shown) {
-                Some(from) => self.copy_up(top, path, from).map_err(fault)?,
+                Some(from) => self.copy_up(top, path, from, &mut seen).map_err(fault)?,
                 // A directory nobody spoke of would cover a file or link that somebody did.
                 None if shown.hides => return Ok(false),
                 None => {}
             }
         }
-        self.cover_whiteouts(top)?;
+        self.cover_whiteouts(top, &mut seen)?;
         Ok(true)
     }
 
     /// Overlayfs lists the signs of what is taken away where nothing is: in directories that only
     /// one layer has. Another one on top makes it look.
-    fn cover_whiteouts(&self, top: &OwnedFd) -> Result<()> {
+    fn cover_whiteouts(&self, top: &OwnedFd, seen: &mut Seen) -> Result<()> {
         let hiding: BTreeSet<&Vec<u8>> = self.trees.iter().flat_map(|t| &t.hiding).collect();
         for path in hiding.into_iter().filter(|path| !path.is_empty()) {
-            let cover = || match self.shown(path)?.directories.as_slice() {
-                [only] => self.copy_up(top, path, *only),
+            let mut cover = || match self.shown(path, seen)?.directories.as_slice() {
+                [only] => self.copy_up(top, path, *only, seen),
                 _ => Ok(()),
             };
             let name = String::from_utf8_lossy(path);
@@ -196,7 +208,13 @@ impl Stack {
     }
 
     /// Makes a directory on top as the layer `from` has it, with those above it.
-    fn copy_up(&self, top: &OwnedFd, path: &[u8], from: usize) -> Result<(), Errno> {
+    fn copy_up(
+        &self,
+        top: &OwnedFd,
+        path: &[u8],
+        from: usize,
+        seen: &mut Seen,
+    ) -> Result<(), Errno> {
         if path.is_empty() {
             let to = openat(top, ".", READ, Mode::empty())?;
             let from = openat(&self.trees[from].root, ".", READ, Mode::empty())?;
@@ -205,10 +223,10 @@ impl Stack {
         let (above, name) = split(path);
         let parent = match open_below(top, above) {
             Err(Errno::NOENT) => {
-                let shown = self.shown(above)?;
+                let shown = self.shown(above, seen)?;
                 let from = self.explicit(above, &shown);
                 let from = from.or(shown.directories.first().copied());
-                self.copy_up(top, above, from.ok_or(Errno::NOENT)?)?;
+                self.copy_up(top, above, from.ok_or(Errno::NOENT)?, seen)?;
                 open_below(top, above)?
             }
             other => other?,
@@ -222,21 +240,25 @@ impl Stack {
     }
 
     /// Which layers show themselves at a path, as overlayfs would have it.
-    fn shown(&self, path: &[u8]) -> Result<Shown, Errno> {
-        let mut directories: Vec<usize> = (0..self.trees.len()).collect();
-        let mut hides = false;
-        let mut end = 0;
-        while end < path.len() {
-            let start = if end == 0 { 0 } else { end + 1 };
-            let length = path[start..].iter().position(|b| *b == b'/');
-            end = length.map_or(path.len(), |length| start + length);
-            (directories, hides) = self.step(&directories, &path[..end])?;
+    fn shown(&self, path: &[u8], seen: &mut Seen) -> Result<Shown, Errno> {
+        if let Some(known) = seen.get(path) {
+            return Ok(known.clone());
         }
-        Ok(Shown { directories, hides })
+        let shown = if path.is_empty() {
+            Shown {
+                directories: (0..self.trees.len()).collect(),
+                hides: false,
+            }
+        } else {
+            let above = self.shown(split(path).0, seen)?;
+            self.step(&above.directories, path)?
+        };
+        seen.insert(path.to_vec(), shown.clone());
+        Ok(shown)
     }
 
     /// From the layers that show the directory above to those that show `path`.
-    fn step(&self, above: &[usize], path: &[u8]) -> Result<(Vec<usize>, bool), Errno> {
+    fn step(&self, above: &[usize], path: &[u8]) -> Result<Shown, Errno> {
         let mut directories = Vec::new();
         for index in above {
             let tree = &self.trees[*index];
@@ -248,14 +270,17 @@ impl Stack {
             };
             if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
                 let hides = !directories.is_empty() && !crate::extract::is_whiteout(&stat);
-                return Ok((directories, hides));
+                return Ok(Shown { directories, hides });
             }
             directories.push(*index);
             if tree.is_opaque(path)? {
                 break;
             }
         }
-        Ok((directories, false))
+        Ok(Shown {
+            directories,
+            hides: false,
+        })
     }
 }
 
