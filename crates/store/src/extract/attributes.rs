@@ -72,7 +72,7 @@ impl Attributes {
     ) -> Result<(), Errno> {
         let mut mode = now.map(|now| Mode::from_raw_mode(now.st_mode & 0o7777));
         let owner = now.map(|now| (now.st_uid, now.st_gid));
-        if policy.owners && !policy.one_id && owner != Some((self.uid, self.gid)) {
+        if policy.sets_owners() && owner != Some((self.uid, self.gid)) {
             fchown(&file, Some(uid(self.uid)), Some(gid(self.gid)))?;
             mode = None;
         }
@@ -86,6 +86,28 @@ impl Attributes {
         futimens(&file, &self.times)
     }
 
+    /// Sets everything on a file that this process has just made with this mode; returns what came of
+    /// it. Most files are what they are to be but for their times: that is seen afterwards, in the
+    /// look that a checksum wants anyhow. After one before it is written, the file system would note
+    /// an exact time for the writing.
+    pub(super) fn set_new(&self, file: &OwnedFd, policy: Policy) -> Result<Stat, Errno> {
+        let special = Mode::SUID | Mode::SGID | Mode::SVTX;
+        let owned = |owner| !policy.sets_owners() || owner == (self.uid, self.gid);
+        let as_made =
+            owned(policy.own) && self.extended.is_empty() && !self.mode.intersects(special);
+        if as_made {
+            futimens(file, &self.times)?;
+        }
+        let stat = fstat(file)?;
+        // The process's mask, or the directory's group or ACL, may have made something else of it.
+        let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+        if as_made && owned((stat.st_uid, stat.st_gid)) && mode == self.mode {
+            return Ok(stat);
+        }
+        self.set(file, Some(&stat), policy)?;
+        fstat(file)
+    }
+
     /// Sets everything on what cannot be opened: a symbolic link, a device, a FIFO that this
     /// process has just made in `parent`.
     pub(super) fn set_at(
@@ -95,7 +117,7 @@ impl Attributes {
         link: bool,
         policy: Policy,
     ) -> Result<(), Errno> {
-        if policy.owners && !policy.one_id {
+        if policy.sets_owners() {
             let flags = AtFlags::SYMLINK_NOFOLLOW;
             chownat(
                 parent,

@@ -7,6 +7,7 @@
 mod acl;
 mod attributes;
 mod diff;
+mod known;
 mod parents;
 pub(crate) mod path;
 
@@ -30,6 +31,7 @@ use parents::{Parents, resolve};
 
 pub(crate) use attributes::{copy as copy_attributes, is_label, welcome};
 pub(crate) use diff::{AUFS, OPAQUE, OPAQUE_NAME, WHITEOUT, is_whiteout};
+pub(crate) use known::{Digests, Known, Looks};
 
 /// What this process may do.
 #[derive(Debug, Clone, Copy)]
@@ -40,18 +42,26 @@ pub(crate) struct Policy {
     devices: bool,
     /// The user namespace has one id: everything is its.
     one_id: bool,
+    /// Whose what this process makes is, but for directories that hand on their group.
+    own: (u32, u32),
 }
 
 impl Policy {
     /// All of it as root, of this user namespace at least.
     pub(crate) fn of_this_process() -> Self {
         let hosts = sandbox::ids::is_hosts();
-        let owners = rustix::process::geteuid().is_root();
+        let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+        let owners = user.is_root();
         Policy {
             owners,
             devices: owners && hosts,
             one_id: !hosts && has_one_id(),
+            own: (user.as_raw(), group.as_raw()),
         }
+    }
+
+    fn sets_owners(self) -> bool {
+        self.owners && !self.one_id
     }
 }
 
@@ -59,17 +69,6 @@ impl Policy {
 fn has_one_id() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     map.split_whitespace().skip(2).eq(["1"])
-}
-
-/// What is known of written files by their inodes, so that a checksum needs not look again.
-pub(crate) type Digests = HashMap<u64, Known>;
-
-/// What is known of a file since it was written.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Known {
-    pub(crate) content: blake3::Hash,
-    /// It has no extended attribute that a checksum counts.
-    pub(crate) plain: bool,
 }
 
 /// Writes entries below one directory. [`Extractor::finish`] sets what directories get last.
@@ -185,7 +184,6 @@ impl Extractor {
         let file = self
             .replacing(parent, name, || openat(&**parent, name, flags, mode))
             .map_err(failed("create"))?;
-        let stat = fstat(&file).map_err(failed("look at"))?;
         let content = match &entry.map {
             None => {
                 let mut hash = blake3::Hasher::new();
@@ -202,13 +200,17 @@ impl Extractor {
                 None
             }
         };
-        attributes
-            .set(&file, Some(&stat), self.policy)
+        let stat = attributes
+            .set_new(&file, self.policy)
             .map_err(failed("set the attributes of"))?;
         match content {
             Some(content) => {
-                let plain = attributes::is_plain(&file);
-                self.digests.insert(stat.st_ino, Known { content, plain });
+                let known = Known {
+                    content,
+                    plain: attributes::is_plain(&file),
+                    looks: Some(Looks::of(&stat)),
+                };
+                self.digests.insert(stat.st_ino, known);
             }
             // The number was that of a file which has gone.
             None => drop(self.digests.remove(&stat.st_ino)),
@@ -255,7 +257,12 @@ impl Extractor {
         }
         self.replacing(parent, name, || {
             linkat(&*above, from, &**parent, name, AtFlags::empty())
-        })
+        })?;
+        // Its bytes must not be counted twice.
+        if let Some(known) = self.digests.get_mut(&source.st_ino) {
+            known.looks = None;
+        }
+        Ok(())
     }
 
     fn node(

@@ -8,13 +8,16 @@ use std::path::Path;
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, lgetxattr, llistxattr, openat,
-    openat2, readlinkat, statat,
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, lgetxattr,
+    llistxattr, openat, openat2, readlinkat, statat,
 };
 use rustix::io::Errno;
 
-use crate::extract::{Digests, Known, is_label};
+use crate::extract::{Digests, Known, Looks, is_label};
 use crate::{Error, Result};
+
+#[cfg(test)]
+mod tests;
 
 /// What a walk over a tree found.
 pub(crate) struct Measured {
@@ -25,13 +28,14 @@ pub(crate) struct Measured {
 }
 
 /// Walks a tree in the order of its names. Contents whose digests are known by inode are not read
-/// again.
+/// again; files that are known whole are not even looked at where a listing tells which they are.
 pub(crate) fn measure(root: &Path, known: &Digests) -> Result<Measured> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let top = rustix::fs::open(root, flags, Mode::empty()).map_err(Error::io("open", root))?;
     let mut walk = Walk {
         hash: Gathered::default(),
         known,
+        told: !known.is_empty() && tells(&top).map_err(Error::io("read", root))?,
         read: HashMap::new(),
         size: 0,
         buffer: vec![0; 64 << 10],
@@ -52,9 +56,21 @@ pub(crate) fn measure(root: &Path, known: &Digests) -> Result<Measured> {
     })
 }
 
+/// Whether the listings of a file system have the numbers by which its files look at themselves:
+/// those of a network's, of user space's or of one over others may have numbers of their own.
+fn tells(directory: &OwnedFd) -> Result<bool, Errno> {
+    /// ext2 to ext4, XFS, btrfs, tmpfs (linux/magic.h).
+    const KNOWN: [u32; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994];
+    // The type's size differs between machines; the numbers have 32 bits.
+    let magic = fstatfs(directory)?.f_type as u32;
+    Ok(KNOWN.contains(&magic))
+}
+
 struct Walk<'a> {
     hash: Gathered,
     known: &'a Digests,
+    /// Listings tell inodes and types as a look at each file does.
+    told: bool,
     /// Contents read in this walk that have several names.
     read: HashMap<u64, blake3::Hash>,
     size: u64,
@@ -79,25 +95,37 @@ impl Walk<'_> {
         };
         self.field(b"directory");
         self.field(path);
-        let own = rustix::fs::fstat(&directory)?;
-        self.stat(&own);
+        self.looks(&Looks::of(&fstat(&directory)?));
         self.extended(&directory, b"")?;
-        let mut names = Vec::new();
+        let mut entries = Vec::new();
         for entry in Dir::read_from(&directory)? {
-            let name = entry?.file_name().to_bytes().to_vec();
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
-                names.push(name);
+                entries.push((name.to_vec(), entry.file_type(), entry.ino()));
             }
         }
-        names.sort_unstable();
+        entries.sort_unstable_by(|one, other| one.0.cmp(&other.0));
         let first = waiting.len();
-        for name in names {
+        for (name, kind, inode) in entries {
             let mut inner = path.to_vec();
             if !inner.is_empty() {
                 inner.push(b'/');
             }
             inner.extend_from_slice(&name);
             self.path.clone_from(&inner);
+            if self.told && kind == FileType::Directory {
+                waiting.push(inner);
+                continue;
+            }
+            if self.told
+                && kind == FileType::RegularFile
+                && let Some(known) = self.known.get(&inode)
+                && let Some(looks) = &known.looks
+            {
+                self.whole(&directory, &name, known, looks)?;
+                continue;
+            }
             let stat = statat(&directory, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW)?;
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                 waiting.push(inner);
@@ -110,9 +138,28 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// A file of which everything is known.
+    fn whole(
+        &mut self,
+        directory: &OwnedFd,
+        name: &[u8],
+        known: &Known,
+        looks: &Looks,
+    ) -> Result<(), Errno> {
+        self.field(name);
+        self.looks(looks);
+        self.hash.update(&looks.size.to_le_bytes());
+        self.hash.update(known.content.as_bytes());
+        self.size += looks.size;
+        match known.plain {
+            true => Ok(()),
+            false => self.extended(directory, name),
+        }
+    }
+
     fn entry(&mut self, directory: &OwnedFd, name: &[u8], stat: &Stat) -> Result<(), Errno> {
         self.field(name);
-        self.stat(stat);
+        self.looks(&Looks::of(stat));
         let mut plain = false;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
@@ -199,13 +246,13 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn stat(&mut self, stat: &Stat) {
+    fn looks(&mut self, looks: &Looks) {
         let mut fields = [0; 28];
-        fields[0..4].copy_from_slice(&stat.st_mode.to_le_bytes());
-        fields[4..8].copy_from_slice(&stat.st_uid.to_le_bytes());
-        fields[8..12].copy_from_slice(&stat.st_gid.to_le_bytes());
-        fields[12..20].copy_from_slice(&stat.st_mtime.to_le_bytes());
-        fields[20..28].copy_from_slice(&stat.st_mtime_nsec.to_le_bytes());
+        fields[0..4].copy_from_slice(&looks.mode.to_le_bytes());
+        fields[4..8].copy_from_slice(&looks.owner.0.to_le_bytes());
+        fields[8..12].copy_from_slice(&looks.owner.1.to_le_bytes());
+        fields[12..20].copy_from_slice(&looks.modified.0.to_le_bytes());
+        fields[20..28].copy_from_slice(&looks.modified.1.to_le_bytes());
         self.hash.update(&fields);
     }
 
