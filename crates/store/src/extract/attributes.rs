@@ -86,10 +86,10 @@ impl Attributes {
         futimens(&file, &self.times)
     }
 
-    /// Sets everything on a file that this process has just made with this mode; returns what came of
-    /// it. Most files are what they are to be but for their times: that is seen afterwards, in the
-    /// look that a checksum wants anyhow. After one before it is written, the file system would note
-    /// an exact time for the writing.
+    /// Sets everything on a file that this process has made with this mode and written; returns what
+    /// came of it. Most files are what they are to be but for their times: that is seen afterwards, in
+    /// the look that a checksum wants anyhow. Had one come before the writing, the file system would
+    /// have noted an exact time for that (multigrain timestamps), which is one change more to keep.
     pub(super) fn set_new(&self, file: &OwnedFd, policy: Policy) -> Result<Stat, Errno> {
         let special = Mode::SUID | Mode::SGID | Mode::SVTX;
         let owned = |owner| !policy.sets_owners() || owner == (self.uid, self.gid);

@@ -35,7 +35,7 @@ pub(crate) fn measure(root: &Path, known: &Digests) -> Result<Measured> {
     let mut walk = Walk {
         hash: Gathered::default(),
         known,
-        told: !known.is_empty() && tells(&top).map_err(Error::io("read", root))?,
+        told: !known.is_empty() && tells(&top),
         read: HashMap::new(),
         size: 0,
         buffer: vec![0; 64 << 10],
@@ -56,14 +56,13 @@ pub(crate) fn measure(root: &Path, known: &Digests) -> Result<Measured> {
     })
 }
 
-/// Whether the listings of a file system have the numbers by which its files look at themselves:
-/// those of a network's, of user space's or of one over others may have numbers of their own.
-fn tells(directory: &OwnedFd) -> Result<bool, Errno> {
+/// Whether the listings of a file system give the inodes and types that a look at each file gives.
+/// A network's, user space's, or one over others may have numbers of its own there.
+fn tells(directory: &OwnedFd) -> bool {
     /// ext2 to ext4, XFS, btrfs, tmpfs (linux/magic.h).
     const KNOWN: [u32; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994];
     // The type's size differs between machines; the numbers have 32 bits.
-    let magic = fstatfs(directory)?.f_type as u32;
-    Ok(KNOWN.contains(&magic))
+    fstatfs(directory).is_ok_and(|found| KNOWN.contains(&(found.f_type as u32)))
 }
 
 struct Walk<'a> {
