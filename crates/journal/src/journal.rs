@@ -56,6 +56,8 @@ pub struct Journal {
     seqnum_id: [u8; 16],
     seqnum: u64,
     file_limit: u64,
+    /// What the next file must have room for.
+    needed: u64,
     current: Option<JournalFile>,
     archived: VecDeque<(PathBuf, u64)>,
     last: (u64, u64),
@@ -81,6 +83,7 @@ impl Journal {
             seqnum_id: [0; 16],
             seqnum: 0,
             file_limit: limits.file_min,
+            needed: 0,
             current: None,
             archived: VecDeque::new(),
             last: (0, 0),
@@ -118,9 +121,9 @@ impl Journal {
             monotonic: self.now.1,
         };
         let ripe = match self.append_to_file(stamp, common, own) {
-            // An entry that does not even fit into a file of its own is the disk's affair.
             Err(Error::Full) => {
                 self.rotate()?;
+                self.needed = room_of(own);
                 self.append_to_file(stamp, common, own)?
             }
             other => other?,
@@ -184,7 +187,8 @@ impl Journal {
             seqnum: self.seqnum_id,
         };
         let path = self.dir.join(CURRENT);
-        JournalFile::create(&path, self.file_limit, ids)
+        let limit = self.file_limit.max(std::mem::take(&mut self.needed));
+        JournalFile::create(&path, limit, ids)
     }
 
     /// Makes room for the next file.
@@ -233,6 +237,12 @@ impl Drop for Journal {
             file.close(false);
         }
     }
+}
+
+/// Bytes of a file that has room for an entry of these fields: with its tables, and some others.
+fn room_of(fields: &[Field<'_>]) -> u64 {
+    let bytes: usize = fields.iter().flatten().map(|piece| piece.len()).sum();
+    (bytes + bytes / 16 + (256 << 10)) as u64
 }
 
 fn micros(time: Timespec) -> u64 {
