@@ -71,12 +71,14 @@ impl Source {
                     self.flush(sink, log);
                     return false;
                 }
-                Ok(n) => self.take(&buffer[..n], sink, log),
+                Ok(n) => {
+                    self.take(&buffer[..n], sink, log);
+                    if n < buffer.len() || sink.is_full() {
+                        return true;
+                    }
+                }
                 Err(Errno::AGAIN | Errno::INTR) => return true,
                 Err(_) => return false,
-            }
-            if sink.is_full() {
-                return true;
             }
         }
         true
@@ -183,8 +185,9 @@ impl Sink {
             Err(Errno::INTR | Errno::AGAIN) => {}
             Err(_) => self.give_up(),
         }
-        if self.written == self.pending.len() {
-            self.pending.clear();
+        // A reader that never takes all must not make it grow.
+        if self.written == self.pending.len() || self.written >= PENDING_MAX {
+            self.pending.drain(..self.written);
             self.written = 0;
         }
     }
@@ -272,6 +275,32 @@ mod tests {
             lines(&sink),
             ["web[7]: one", "web[7]: two", "web[7]: ", "web[7]: end"]
         );
+    }
+
+    #[test]
+    fn a_slow_reader_is_given_what_it_takes_and_no_more_is_kept() {
+        let (read, write) = pipe_with(PipeFlags::NONBLOCK).unwrap();
+        let mut sink = Sink::new(write);
+        let (mut sent, mut taken) = (Vec::new(), Vec::new());
+        for n in 0..400 {
+            let text = format!("{n}\n").repeat(1000);
+            sink.pending.extend_from_slice(text.as_bytes());
+            sent.extend_from_slice(text.as_bytes());
+            while sink.is_full() {
+                sink.pump();
+                let mut buffer = [0; 3000];
+                let n = rustix::io::read(&read, &mut buffer).unwrap();
+                taken.extend_from_slice(&buffer[..n]);
+            }
+            assert!(sink.pending.capacity() < 16 * PENDING_MAX);
+        }
+        let mut buffer = [0; 3000];
+        while sink.has_pending() || taken.len() < sent.len() {
+            sink.pump();
+            let n = rustix::io::read(&read, &mut buffer).unwrap();
+            taken.extend_from_slice(&buffer[..n]);
+        }
+        assert!(taken == sent);
     }
 
     #[test]
