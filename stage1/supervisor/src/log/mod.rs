@@ -9,6 +9,7 @@ use journal::{Common, Field, Identity, Journal, Limits};
 
 pub(crate) use sockets::{Part, Sockets};
 
+use crate::output::lines;
 use crate::plan::LogPlan;
 
 /// Seconds without a try after the disk refused an entry.
@@ -98,6 +99,13 @@ impl Log {
     /// Looks at the clocks: what is written now has just come.
     pub(crate) fn tick(&mut self) {
         self.journal.tick();
+    }
+
+    /// [Lines](lines) of an app's output.
+    pub(crate) fn lines(&mut self, origin: &Origin, bytes: &[u8]) {
+        for line in lines(bytes) {
+            self.line(origin, line);
+        }
     }
 
     /// A line of an app's output. `<N>` at its beginning is its priority (sd-daemon(3)).
