@@ -11,6 +11,7 @@ mod format;
 mod hash;
 mod journal;
 mod reader;
+mod window;
 
 pub use error::Error;
 pub use file::{Common, Field};

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::Error;
 use crate::format::{self, header, kind, object};
+use crate::window::Window;
 
 /// Longest field that is read.
 const FIELD_MAX: u64 = 64 << 20;
@@ -43,10 +43,11 @@ impl Entry {
 /// A journal file, read from its first entry on.
 #[derive(Debug)]
 pub struct Reader {
-    file: File,
+    file: Window,
     path: PathBuf,
-    /// Entries that were read.
+    /// Entries that were read, and those that are there.
     read: u64,
+    there: u64,
     /// The array the next entry is named in, and its place there.
     array: u64,
     place: u64,
@@ -84,9 +85,10 @@ impl Reader {
             errno: rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO),
         };
         let mut reader = Self {
-            file: File::open(path).map_err(failed)?,
+            file: Window::new(File::open(path).map_err(failed)?),
             path: path.to_owned(),
             read: 0,
+            there: 0,
             array: 0,
             place: 0,
             known: HashMap::new(),
@@ -112,7 +114,11 @@ impl Reader {
     /// # Errors
     /// A damaged file.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
-        if self.read >= self.number(header::N_ENTRIES)? {
+        if self.read >= self.there {
+            self.there = self.number_now(header::N_ENTRIES)?;
+            self.file.forget();
+        }
+        if self.read >= self.there {
             return Ok(None);
         }
         if self.array == 0 {
@@ -129,8 +135,8 @@ impl Reader {
             self.place = 0;
             self.object(self.array, kind::ENTRY_ARRAY)?;
         }
-        let entry = self.array + object::ARRAY_ITEMS + item * self.place;
-        let entry = self.entry(self.offset(entry)?)?;
+        let entry = self.offset(self.array + object::ARRAY_ITEMS + item * self.place)?;
+        let entry = self.entry(entry)?;
         self.place += 1;
         self.read += 1;
         Ok(Some(entry))
@@ -141,7 +147,7 @@ impl Reader {
     /// # Errors
     /// A file that cannot be read.
     pub fn last_seqnum(&self) -> Result<u64, Error> {
-        self.number(header::TAIL_SEQNUM)
+        self.number_now(header::TAIL_SEQNUM)
     }
 
     /// Whether no more entries will come.
@@ -150,7 +156,7 @@ impl Reader {
     /// A file that cannot be read.
     pub fn is_finished(&self) -> Result<bool, Error> {
         let mut state = [0];
-        self.bytes(header::STATE, &mut state)?;
+        self.bytes_now(header::STATE, &mut state)?;
         Ok(state[0] != format::ONLINE)
     }
 
@@ -210,11 +216,12 @@ impl Reader {
     }
 
     /// The size of an object of this kind.
-    fn object(&self, at: u64, kind: u8) -> Result<u64, Error> {
+    fn object(&mut self, at: u64, kind: u8) -> Result<u64, Error> {
         let mut head = [0; 16];
         self.bytes(at, &mut head)?;
         let [found, flags, ..] = head;
-        let size = self.number(at + object::SIZE)?;
+        let (_, size) = head.split_at(object::SIZE as usize);
+        let size = size.try_into().map_or(0, u64::from_le_bytes);
         match found == kind && flags == 0 && size >= object::HEADER {
             true => Ok(size),
             false => Err(self.damaged("an object is not what it should be")),
@@ -222,7 +229,7 @@ impl Reader {
     }
 
     /// An offset in an array.
-    fn offset(&self, at: u64) -> Result<u64, Error> {
+    fn offset(&mut self, at: u64) -> Result<u64, Error> {
         if !self.compact {
             return self.number(at);
         }
@@ -231,16 +238,28 @@ impl Reader {
         Ok(u64::from(u32::from_le_bytes(bytes)))
     }
 
-    fn number(&self, at: u64) -> Result<u64, Error> {
+    fn number(&mut self, at: u64) -> Result<u64, Error> {
         let mut bytes = [0; 8];
         self.bytes(at, &mut bytes)?;
         Ok(u64::from_le_bytes(bytes))
     }
 
-    fn bytes(&self, at: u64, bytes: &mut [u8]) -> Result<(), Error> {
-        self.file
-            .read_exact_at(bytes, at)
-            .map_err(|_| self.damaged("it ends too early"))
+    fn number_now(&self, at: u64) -> Result<u64, Error> {
+        let mut bytes = [0; 8];
+        self.bytes_now(at, &mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// Bytes of what is published: they do not change any more.
+    fn bytes(&mut self, at: u64, bytes: &mut [u8]) -> Result<(), Error> {
+        let outcome = self.file.read(at, bytes);
+        outcome.map_err(|_| self.damaged("it ends too early"))
+    }
+
+    /// Bytes that change.
+    fn bytes_now(&self, at: u64, bytes: &mut [u8]) -> Result<(), Error> {
+        let outcome = self.file.read_now(at, bytes);
+        outcome.map_err(|_| self.damaged("it ends too early"))
     }
 
     fn damaged(&self, reason: &'static str) -> Error {

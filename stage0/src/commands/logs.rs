@@ -1,6 +1,6 @@
 //! `rkt logs`.
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -17,6 +17,9 @@ use crate::output::human;
 
 /// How often a log is looked at again that is followed: it is written without a sign.
 const PERIOD: Duration = Duration::from_millis(100);
+
+/// So much is written at once.
+const BUFFER: usize = 64 * 1024;
 
 /// The entry in the table of commands.
 pub(super) const ENTRY: Entry = Entry {
@@ -92,7 +95,7 @@ fn logs(context: &Context, matches: &ArgMatches) -> Outcome {
         wish.app = running::app(&pod, &wish.app, "logs")?;
     }
     let mut log = Log::of(&pod)?;
-    let mut out = std::io::stdout().lock();
+    let mut out = BufWriter::with_capacity(BUFFER, std::io::stdout().lock());
     let mut shown = Shown::Yes;
     let mut last = std::collections::VecDeque::new();
     while let Some(entry) = log.next_entry()? {
@@ -112,6 +115,9 @@ fn logs(context: &Context, matches: &ArgMatches) -> Outcome {
     }
     for entry in last {
         shown = wish.show(&mut out, &entry)?;
+    }
+    if matches!(shown, Shown::Yes) {
+        shown = written(out.flush())?;
     }
     if matches.is("follow") && matches!(shown, Shown::Yes) {
         follow(&pods, pod, &mut log, &wish, &mut out)?;
@@ -135,6 +141,9 @@ fn follow(
             if wish.wants(&entry) && matches!(wish.show(out, &entry)?, Shown::NobodyReads) {
                 return Ok(());
             }
+        }
+        if matches!(written(out.flush())?, Shown::NobodyReads) {
+            return Ok(());
         }
         if ended {
             return Ok(());
@@ -173,15 +182,21 @@ impl Log {
         let problem = || format!("cannot read the log in {}", self.dir.display());
         loop {
             if let Some(reader) = &mut self.reader {
-                // Asked first: a file that is finished gets nothing more after its last entry.
-                let finished = reader.is_finished().doing_with(problem)?;
-                match reader.next_entry().doing_with(problem)? {
+                let mut next = reader.next_entry().doing_with(problem)?;
+                if next.is_none() {
+                    // Asked first: a file that is finished gets nothing more after its last entry.
+                    let finished = reader.is_finished().doing_with(problem)?;
+                    next = reader.next_entry().doing_with(problem)?;
+                    if next.is_none() && !finished {
+                        return Ok(None);
+                    }
+                }
+                match next {
                     Some(entry) if entry.seqnum <= self.seqnum => continue,
                     Some(entry) => {
                         self.seqnum = entry.seqnum;
                         return Ok(Some(entry));
                     }
-                    None if !finished => return Ok(None),
                     None => {}
                 }
             }
@@ -241,10 +256,14 @@ impl Wish {
             Format::Short => [short(entry).as_bytes(), message].concat(),
             Format::Json => json(entry).into_bytes(),
         };
-        match out.write_all(&[&line, b"\n".as_slice()].concat()) {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Shown::NobodyReads),
-            other => other.doing("cannot write").map(|()| Shown::Yes),
-        }
+        written(out.write_all(&line).and_then(|()| out.write_all(b"\n")))
+    }
+}
+
+fn written(outcome: std::io::Result<()>) -> Result<Shown, Failure> {
+    match outcome {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Shown::NobodyReads),
+        other => other.doing("cannot write").map(|()| Shown::Yes),
     }
 }
 
