@@ -25,7 +25,7 @@ fn uuid_of(rkt: &Rkt) -> String {
 }
 
 /// What the real journalctl reads from the pod's directory.
-fn journalctl(rkt: &Rkt, uuid: &str, args: &[&str]) -> String {
+pub(crate) fn journalctl(rkt: &Rkt, uuid: &str, args: &[&str]) -> String {
     let pod = rkt.data().join("pods/run").join(uuid);
     let find = Command::new("find")
         .arg(&pod)

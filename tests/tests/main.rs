@@ -37,6 +37,7 @@ mod labels;
 mod lifecycle;
 mod limits;
 mod list_status;
+mod log_floods;
 mod logs;
 mod mistakes;
 mod mutable;

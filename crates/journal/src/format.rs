@@ -77,10 +77,20 @@ pub(crate) mod object {
     pub(crate) const ENTRY_SEQNUM: u64 = 16;
     pub(crate) const ENTRY_REALTIME: u64 = 24;
     pub(crate) const ENTRY_MONOTONIC: u64 = 32;
+    pub(crate) const ENTRY_BOOT: u64 = 40;
+    pub(crate) const ENTRY_XOR: u64 = 56;
     pub(crate) const ENTRY_ITEMS: u64 = 64;
 
     pub(crate) const ARRAY_NEXT: u64 = 16;
     pub(crate) const ARRAY_ITEMS: u64 = 24;
+
+    /// The header of an object of so many bytes.
+    pub(crate) fn head(kind: u8, size: u64) -> [u8; HEADER as usize] {
+        let mut head = [0; HEADER as usize];
+        head[0] = kind;
+        head[SIZE as usize..].copy_from_slice(&size.to_le_bytes());
+        head
+    }
 
     /// Bytes of an offset in an entry or an array, of compact files.
     pub(crate) const ITEM: u64 = 4;

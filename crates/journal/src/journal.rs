@@ -7,7 +7,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::Error;
-use crate::file::{Common, Field, Ids, JournalFile, Stamp};
+use crate::file::{Common, Field, Ids, JournalFile, Spare, Stamp};
 
 /// Name of the file that is written.
 const CURRENT: &str = "system.journal";
@@ -59,6 +59,8 @@ pub struct Journal {
     /// What the next file must have room for.
     needed: u64,
     current: Option<JournalFile>,
+    /// Of the last file.
+    spare: Spare,
     archived: VecDeque<(PathBuf, u64)>,
     last: (u64, u64),
     /// Realtime and monotonic microseconds.
@@ -85,6 +87,7 @@ impl Journal {
             file_limit: limits.file_min,
             needed: 0,
             current: None,
+            spare: Spare::default(),
             archived: VecDeque::new(),
             last: (0, 0),
             now: (0, 0),
@@ -153,12 +156,22 @@ impl Journal {
         Ok(file.is_ripe())
     }
 
-    /// Writes what was appended, so that others read it and this process's death loses nothing.
+    /// Writes what was appended, so that others read it and this process's death loses nothing. If it
+    /// is much, a thread does so meanwhile.
     pub fn commit(&mut self) {
+        self.write(JournalFile::commit);
+    }
+
+    /// Waits until all is written that was [committed](Self::commit).
+    pub fn settle(&mut self) {
+        self.write(JournalFile::settle);
+    }
+
+    fn write(&mut self, how: impl Fn(&mut JournalFile) -> Result<(), Error>) {
         let Some(file) = &mut self.current else {
             return;
         };
-        if file.commit().is_err() {
+        if how(file).is_err() {
             self.lost += file.waiting();
             // Nothing can be written there any more. If it cannot be put aside, the next file
             // takes its name.
@@ -188,12 +201,13 @@ impl Journal {
         };
         let path = self.dir.join(CURRENT);
         let limit = self.file_limit.max(std::mem::take(&mut self.needed));
-        JournalFile::create(&path, limit, ids)
+        JournalFile::create(&path, limit, ids, std::mem::take(&mut self.spare))
     }
 
     /// Makes room for the next file.
     fn rotate(&mut self) -> Result<(), Error> {
         self.commit();
+        self.settle();
         self.put_aside()
     }
 
@@ -208,7 +222,7 @@ impl Journal {
         rustix::fs::rename(file.path(), &path).map_err(Error::io("rename", file.path()))?;
         file.set_path(path.clone());
         self.archived.push_back((path, file.size()));
-        file.close(true);
+        self.spare = file.close(true);
         self.file_limit = (self.file_limit * 4).min(self.limits.file_max);
         let mut total: u64 = self.archived.iter().map(|(_, size)| size).sum();
         while total + self.file_limit > self.limits.total {
@@ -222,8 +236,17 @@ impl Journal {
         Ok(())
     }
 
+    /// Ends the thread that writes, once what it has is written. A process that clones itself must
+    /// have none.
+    pub fn end_thread(&mut self) {
+        if let Some(file) = &mut self.current {
+            file.end_thread();
+        }
+    }
+
     /// Lets go of memory until the next entry.
     pub fn rest(&mut self) {
+        self.spare = Spare::default();
         if let Some(file) = &mut self.current {
             file.rest();
         }
@@ -233,6 +256,7 @@ impl Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         self.commit();
+        self.settle();
         if let Some(file) = self.current.take() {
             file.close(false);
         }

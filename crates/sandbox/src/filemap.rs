@@ -2,9 +2,14 @@
 
 use std::ffi::c_void;
 use std::os::fd::AsFd;
+use std::ptr::null_mut;
 
 use rustix::io::Errno;
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
+
+/// Where the map and the file's page cache are aligned alike, the kernel maps many pages at once. Some
+/// file systems see to it themselves; overlayfs does not.
+const ALIGNMENT: usize = 2 << 20;
 
 /// A shared map of the first bytes of a file. Other processes may read the file meanwhile, and
 /// nobody gets a reference into it.
@@ -14,9 +19,12 @@ pub struct FileMap {
     length: usize,
     /// Bytes that the file has: others must not be touched.
     valid: u64,
+    /// The addresses that were taken for it, and how many.
+    start: *mut c_void,
+    room: usize,
 }
 
-// SAFETY: the pointer is to a mapping that belongs to this value alone.
+// SAFETY: the pointers are to a mapping that belongs to this value alone.
 unsafe impl Send for FileMap {}
 
 impl FileMap {
@@ -26,23 +34,24 @@ impl FileMap {
     /// As mmap(2).
     pub fn new(file: impl AsFd, length: u64) -> Result<Self, Errno> {
         let length = usize::try_from(length).map_err(|_| Errno::INVAL)?;
-        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        let room = length.checked_add(ALIGNMENT).ok_or(Errno::INVAL)?;
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory in use.
-        let base = unsafe {
-            mmap(
-                std::ptr::null_mut(),
-                length,
-                protection,
-                MapFlags::SHARED,
-                file,
-                0,
-            )
-        }?;
-        Ok(Self {
-            base: base.cast(),
+        let start =
+            unsafe { mmap_anonymous(null_mut(), room, ProtFlags::empty(), MapFlags::PRIVATE) }?;
+        let map = Self {
+            base: start
+                .map_addr(|address| address.next_multiple_of(ALIGNMENT))
+                .cast(),
             length,
             valid: 0,
-        })
+            start,
+            room,
+        };
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::SHARED | MapFlags::FIXED;
+        // SAFETY: the range lies in the mapping that was just made, and nothing refers into that.
+        unsafe { mmap(map.base.cast(), length, protection, flags, file, 0) }?;
+        Ok(map)
     }
 
     /// Says how many bytes of the file are there and have disk space.
@@ -112,7 +121,7 @@ impl FileMap {
 impl Drop for FileMap {
     fn drop(&mut self) {
         // SAFETY: the mapping is this value's, and nothing refers into it.
-        let _ = unsafe { munmap(self.base.cast::<c_void>(), self.length) };
+        let _ = unsafe { munmap(self.start, self.room) };
     }
 }
 

@@ -114,7 +114,7 @@ impl Supervisor {
             app.sockets.finish(&mut self.log);
             app.attachable.close();
         }
-        self.log.commit();
+        self.log.settle();
         if self.log.lost() > 0 {
             let text = format!("{} entries of the log were lost", self.log.lost());
             self.sinks[STDERR].message(&text);

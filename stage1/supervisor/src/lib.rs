@@ -1,7 +1,8 @@
 //! PID 1 of a pod: starts the apps, passes their output on, reaps, stops, reports.
 //!
-//! One thread and one poll loop, since there is one supervisor in every pod. What to do is decided
-//! before it starts, in a [`PodPlan`]; it only carries the plan out.
+//! One thread and one poll loop, since there is one supervisor in every pod; only the log has a thread
+//! of its own for as long as much is written to it. What to do is decided before it starts, in a
+//! [`PodPlan`]; it only carries the plan out.
 
 mod app;
 mod attach;

@@ -95,7 +95,7 @@ impl Supervisor {
 
     fn launch(&mut self, plan: AppPlan, asker: Asker) -> Result<(), Error> {
         self.status.forget(&plan.name)?;
-        let mut app = App::start(plan, self.debug)?;
+        let mut app = App::start(plan, self.debug, &mut self.log)?;
         app.starter = Some(asker);
         let released = app.release(&self.status);
         self.apps.push(app);

@@ -56,7 +56,7 @@ pub(crate) enum State {
 
 impl App {
     /// Clones the app's process. Its program waits for [`Self::release`].
-    pub(crate) fn start(mut plan: AppPlan, debug: bool) -> Result<Self, Error> {
+    pub(crate) fn start(mut plan: AppPlan, debug: bool, log: &mut Log) -> Result<Self, Error> {
         let (ours, theirs) =
             Channel::pair(plan.sockets.len()).context("make a channel for app", &plan.name)?;
         let sockets = Sockets::open(&plan.name)?;
@@ -65,7 +65,7 @@ impl App {
             false => None,
         };
         let (streams, ends) = streams(&plan).context("make a pipe for app", &plan.name)?;
-        let child = start(&plan, &streams, &theirs, debug).context("start app", &plan.name)?;
+        let child = start(&plan, &streams, &theirs, debug, log).context("start app", &plan.name)?;
         let streams = plan.post_stop.is_some().then_some(streams);
         // They are the app's, and go with it.
         plan.devices = None;
@@ -145,11 +145,12 @@ impl App {
     }
 
     /// Starts the post-stop handler in the mounts that the app left.
-    pub(crate) fn start_post_stop(&mut self) -> Option<Pid> {
+    pub(crate) fn start_post_stop(&mut self, log: &mut Log) -> Option<Pid> {
         let streams = self.streams.take();
         let mounts = self.mounts.take()?;
         let handler = self.plan.post_stop.clone()?;
-        // SAFETY: the supervisor has one thread.
+        log.end_thread();
+        // SAFETY: the supervisor has one thread but for its log's, which has ended.
         match unsafe { clone(Namespaces::empty(), None) } {
             Ok(Cloned::Parent(child)) => Some(child.pid),
             Ok(Cloned::Child) => {

@@ -84,7 +84,8 @@ impl Supervisor {
             supervisor.control = Some(Control::open()?);
         }
         for app in plan.apps {
-            supervisor.apps.push(App::start(app, plan.debug)?);
+            let app = App::start(app, plan.debug, &mut supervisor.log)?;
+            supervisor.apps.push(app);
         }
         if !wait_for(&links.go) {
             return Ok(None);
@@ -202,7 +203,7 @@ impl Supervisor {
         if code != 0 && !ended_as_asked && !self.mutable {
             self.fail(code);
         }
-        let handler = self.apps[n].start_post_stop();
+        let handler = self.apps[n].start_post_stop(&mut self.log);
         self.apps[n].readiness = None;
         self.apps[n].state = handler.map_or(State::Exited, State::Stopping);
         if handler.is_none() {

@@ -29,6 +29,8 @@ pub(super) struct Chain {
     /// Items of the last array.
     pub(super) used: u64,
     capacity: u64,
+    /// So many more items the first array gets.
+    ahead: u64,
     /// Which of the gathered entries are not in the last array yet, though there is room for them.
     run: Range<usize>,
 }
@@ -51,7 +53,7 @@ impl Gathered {
         bytes.map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes)))
     }
 
-    fn items(&self, run: Range<usize>) -> &[u8] {
+    pub(super) fn items(&self, run: Range<usize>) -> &[u8] {
         let bytes = ITEM * run.start..ITEM * run.end;
         self.0.get(bytes).unwrap_or_default()
     }
@@ -66,8 +68,17 @@ impl Gathered {
 }
 
 impl Chain {
+    /// The chain of all entries. Those of the fields that all entries have are one shorter, since a
+    /// data object itself names its first entry: so all are full at the same time.
+    pub(super) fn of_all() -> Self {
+        Self {
+            ahead: 1,
+            ..Self::default()
+        }
+    }
+
     /// The chain that begins with this array and has that many items.
-    pub(super) fn find(disk: &Disk, first: u64, mut items: u64) -> Self {
+    pub(super) fn find(disk: &mut Disk, first: u64, mut items: u64) -> Self {
         let mut chain = Chain {
             first,
             ..Chain::default()
@@ -85,7 +96,15 @@ impl Chain {
 
     /// Whether it is full, and goes on in an array that is not gathered.
     pub(super) fn grows_much(&self) -> bool {
-        self.room() == 0 && 2 * self.capacity > GATHERED
+        self.room() == 0 && self.next_capacity() > GATHERED
+    }
+
+    /// Items of the next array: a power of two.
+    fn next_capacity(&self) -> u64 {
+        match self.capacity {
+            0 => ARRAY_MIN + self.ahead,
+            n => (n + 1).next_power_of_two().min(ARRAY_MAX),
+        }
     }
 
     /// How many more entries find room.
@@ -94,24 +113,24 @@ impl Chain {
     }
 
     /// Takes in gathered entries, for which there is room.
-    pub(super) fn extend(&mut self, run: Range<usize>, gathered: &Gathered, disk: &mut Disk) {
+    pub(super) fn extend(&mut self, run: Range<usize>, disk: &mut Disk) {
         if run.is_empty() {
             return;
         }
         if self.run.end != run.start {
-            self.settle(gathered, disk);
+            self.settle(disk);
             self.run.start = run.start;
         }
         self.run.end = run.end;
     }
 
     /// Writes what belongs to the last array.
-    pub(super) fn settle(&mut self, gathered: &Gathered, disk: &mut Disk) {
+    pub(super) fn settle(&mut self, disk: &mut Disk) {
         let run = std::mem::take(&mut self.run);
         if !run.is_empty() {
             let at = self.last + object::ARRAY_ITEMS + object::ITEM * self.used;
             self.used += run.len() as u64;
-            disk.put(at, gathered.items(run));
+            disk.put_entries(at, run);
         }
     }
 }
@@ -123,24 +142,18 @@ impl JournalFile {
         if chain.room() > 0 {
             return Ok(());
         }
-        chain.settle(&self.gathered, &mut self.disk);
-        let capacity = (chain.capacity * 2).clamp(ARRAY_MIN, ARRAY_MAX);
+        chain.settle(&mut self.disk);
+        let capacity = chain.next_capacity();
         let size = object::ARRAY_ITEMS + object::ITEM * capacity;
         let array = match capacity > GATHERED {
             true => self.disk.zeros(kind::ENTRY_ARRAY, size)?,
-            false => {
-                let array = self.disk.object(kind::ENTRY_ARRAY, size)?;
-                self.disk.clear(size - object::HEADER);
-                self.disk.align();
-                array
-            }
+            false => self.disk.object(kind::ENTRY_ARRAY, size)?.0,
         };
         self.numbers.object(array);
         self.numbers.arrays += 1;
         match chain.last {
             0 => chain.first = array,
-            last if self.disk.is_fresh(last) => self.disk.put64(last + object::ARRAY_NEXT, array),
-            last => self.arrays_after.push((last, array)),
+            last => self.disk.put64(last + object::ARRAY_NEXT, array),
         }
         chain.last = array;
         chain.used = 0;

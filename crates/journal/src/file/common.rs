@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::JournalFile;
 use super::data::Item;
 use crate::Error;
-use crate::format::object;
+use crate::format::{aligned, kind, object};
 
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
@@ -25,6 +25,13 @@ impl Common {
             fields,
         }
     }
+
+    /// These fields and another one.
+    pub fn with(&self, field: &str) -> Self {
+        let mut fields = self.fields.clone();
+        fields.push(field.as_bytes().to_vec());
+        Self::new(fields)
+    }
 }
 
 /// Such fields in one file, together with those that all entries have.
@@ -34,6 +41,8 @@ pub(super) struct Resolved {
     /// By their offsets, and as an entry names them.
     items: Vec<Item>,
     bytes: Vec<u8>,
+    /// An entry that has one more field, behind them.
+    pub(super) entry: Vec<u8>,
     /// Of the fields, for the identity of entries.
     pub(super) xor: u64,
     /// The numbers of their data objects.
@@ -60,6 +69,11 @@ impl Resolved {
         self.items.last().is_none_or(|last| last.offset < offset)
     }
 
+    /// Where in an entry the item behind them is.
+    pub(super) fn next_item(&self) -> u64 {
+        object::ENTRY_ITEMS + self.bytes.len() as u64
+    }
+
     /// Those before an offset, as an entry names them.
     pub(super) fn before(&self, offset: u64) -> &[u8] {
         if self.are_before(offset) {
@@ -75,20 +89,14 @@ impl JournalFile {
     pub(super) fn have(&mut self, all: &Common, common: &Common) -> Result<(), Error> {
         if self.common.number != common.number {
             self.tell_common();
-            self.common = Resolved::default();
-            let mut resolved = Resolved::default();
-            for field in all.fields.iter().chain(&common.fields) {
-                let item = self.data([field, b""])?;
-                resolved.xor ^= item.jenkins;
-                resolved.items.push(item);
-            }
-            resolved.items.sort_unstable_by_key(|item| item.offset);
-            resolved.items.dedup_by_key(|item| item.offset);
-            resolved.bytes = resolved.items.iter().flat_map(Item::bytes).collect();
-            let numbers = resolved.items.iter().map(|item| self.known(item.offset));
-            resolved.known = numbers.collect();
-            resolved.number = common.number;
-            self.common = resolved;
+            let mut resolved = match self.commons.remove(&common.number) {
+                Some(resolved) => resolved,
+                None => self.resolve(all, common)?,
+            };
+            // Others may have filled chains that it has.
+            resolved.room = 0;
+            let last = std::mem::replace(&mut self.common, resolved);
+            self.commons.insert(last.number, last);
         }
         match self.common.room {
             0 => self.make_room(),
@@ -96,13 +104,39 @@ impl JournalFile {
         }
     }
 
+    fn resolve(&mut self, all: &Common, common: &Common) -> Result<Resolved, Error> {
+        let mut resolved = Resolved::default();
+        for field in all.fields.iter().chain(&common.fields) {
+            let item = self.data([field, b""])?;
+            resolved.xor ^= item.jenkins;
+            resolved.items.push(item);
+        }
+        resolved.items.sort_unstable_by_key(|item| item.offset);
+        resolved.items.dedup_by_key(|item| item.offset);
+        resolved.bytes = resolved.items.iter().flat_map(Item::bytes).collect();
+        resolved.entry = self.entry_of(&resolved.bytes);
+        let numbers = resolved.items.iter().map(|item| self.known(item.offset));
+        resolved.known = numbers.collect();
+        resolved.number = common.number;
+        Ok(resolved)
+    }
+
+    /// An entry object of these items and room for another one.
+    fn entry_of(&self, items: &[u8]) -> Vec<u8> {
+        let size = object::ENTRY_ITEMS + items.len() as u64 + object::ITEM;
+        let mut entry = vec![0; aligned(size) as usize];
+        entry[..object::HEADER as usize].copy_from_slice(&object::head(kind::ENTRY, size));
+        entry[object::ENTRY_BOOT as usize..][..16].copy_from_slice(&self.ids.boot);
+        entry[object::ENTRY_ITEMS as usize..][..items.len()].copy_from_slice(items);
+        entry
+    }
+
     /// Tells the chain of all entries, and the data objects of the common fields, which entries there
     /// are.
     pub(super) fn tell_common(&mut self) {
-        let entries = self.told..self.gathered.len();
+        let entries = self.told..self.disk.batch.entries.len();
         self.told = entries.end;
-        self.entries
-            .extend(entries.clone(), &self.gathered, &mut self.disk);
+        self.entries.extend(entries.clone(), &mut self.disk);
         let numbers = std::mem::take(&mut self.common.known);
         for known in &numbers {
             self.refer(*known, entries.clone());

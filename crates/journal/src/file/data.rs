@@ -14,10 +14,6 @@ pub type Field<'a> = [&'a [u8]; 2];
 /// Longer fields are looked for by their hash each time.
 const SHORT: usize = 256;
 
-/// What a data object has between its header and its payload.
-const HEAD: [u8; (object::DATA_PAYLOAD - object::HEADER) as usize] =
-    [0; (object::DATA_PAYLOAD - object::HEADER) as usize];
-
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Table {
     /// Of its items.
@@ -40,11 +36,11 @@ pub(super) struct Known {
 /// The object of a field's name.
 #[derive(Debug)]
 pub(super) struct Name {
-    name: Vec<u8>,
+    pub(super) name: Vec<u8>,
     offset: u64,
     /// The last data object that has it.
-    head: u64,
-    changed: bool,
+    pub(super) head: u64,
+    pub(super) changed: bool,
 }
 
 /// A field of an entry.
@@ -107,16 +103,18 @@ impl JournalFile {
     pub(super) fn data(&mut self, field: Field<'_>) -> Result<Item, Error> {
         let [name, value] = field;
         let size = object::DATA_PAYLOAD + (name.len() + value.len()) as u64;
-        let offset = self.disk.object(kind::DATA, size)?;
-        self.disk.push(&HEAD);
-        self.disk.push(name);
-        self.disk.push(value);
-        let payload = self.disk.pushed(offset + object::DATA_PAYLOAD);
+        let (offset, bytes) = self.disk.object(kind::DATA, size)?;
+        let payload = &mut bytes[object::DATA_PAYLOAD as usize..size as usize];
+        let (start, end) = payload.split_at_mut(name.len());
+        start.copy_from_slice(name);
+        end.copy_from_slice(value);
         let hash = hash::keyed(&self.ids.file, payload);
         let jenkins = hash::jenkins(payload);
+        bytes[object::HASH as usize..object::NEXT_HASH as usize]
+            .copy_from_slice(&hash.to_le_bytes());
         let bucket = self.data_table.bucket(hash);
         if self.seen.insert(hash)
-            && let Some(found) = self.find(bucket, hash, payload, object::DATA_PAYLOAD)
+            && let Some(found) = self.find(bucket, hash, field, object::DATA_PAYLOAD)
         {
             self.disk.take_back(offset);
             return Ok(Item {
@@ -125,8 +123,6 @@ impl JournalFile {
                 known: Some(self.known(found)),
             });
         }
-        self.disk.align();
-        self.disk.put64(offset + object::HASH, hash);
         let name = match self.name(field) {
             Ok(name) => &mut self.names[name],
             Err(error) => {
@@ -139,7 +135,7 @@ impl JournalFile {
         self.disk.put64(offset + object::DATA_NEXT_FIELD, before);
         self.numbers.object(offset);
         self.numbers.data += 1;
-        self.links.push((bucket, offset));
+        self.disk.batch.links.push(bucket, offset);
         Ok(Item {
             offset,
             jenkins,
@@ -150,11 +146,8 @@ impl JournalFile {
     /// The number of a field's name, whose object is made if it is not there.
     fn name(&mut self, [name, _]: Field<'_>) -> Result<usize, Error> {
         let name = name.split(|b| *b == b'=').next().unwrap_or_default();
-        if self
-            .names
-            .get(self.last_name)
-            .is_some_and(|n| n.name == name)
-        {
+        let last = self.names.get(self.last_name);
+        if last.is_some_and(|last| last.name == name) {
             return Ok(self.last_name);
         }
         self.last_name = match self.names_by_name.get(name) {
@@ -178,49 +171,42 @@ impl JournalFile {
     fn name_object(&mut self, name: &[u8]) -> Result<(u64, u64), Error> {
         let hash = hash::keyed(&self.ids.file, name);
         let bucket = self.field_table.bucket(hash);
-        if let Some(found) = self.find(bucket, hash, name, object::FIELD_PAYLOAD) {
+        if let Some(found) = self.find(bucket, hash, [name, b""], object::FIELD_PAYLOAD) {
             return Ok((found, self.disk.get64(found + object::FIELD_HEAD_DATA)));
         }
         let size = object::FIELD_PAYLOAD + name.len() as u64;
-        let offset = self.disk.object(kind::FIELD, size)?;
-        self.disk.push64(hash);
-        self.disk.clear(object::FIELD_PAYLOAD - object::NEXT_HASH);
-        self.disk.push(name);
-        self.disk.align();
+        let (offset, bytes) = self.disk.object(kind::FIELD, size)?;
+        bytes[object::HASH as usize..object::NEXT_HASH as usize]
+            .copy_from_slice(&hash.to_le_bytes());
+        bytes[object::FIELD_PAYLOAD as usize..size as usize].copy_from_slice(name);
         self.numbers.object(offset);
         self.numbers.fields += 1;
-        self.links.push((bucket, offset));
+        self.disk.batch.links.push(bucket, offset);
         Ok((offset, 0))
     }
 
-    fn find(&self, bucket: u64, hash: u64, payload: &[u8], at: u64) -> Option<u64> {
-        let is_it = |object: &u64| {
-            self.disk.get64(object + object::HASH) == hash
-                && self.disk.get64(object + object::SIZE) == at + payload.len() as u64
-                && self.disk.equals(object + at, payload)
-        };
-        let next = |object: u64| Some(self.disk.get64(object)).filter(|next| *next != 0);
-        let chain = |object: &u64| next(object + object::NEXT_HASH);
-        let gathered = self.links.iter().filter(|link| link.0 == bucket);
-        std::iter::successors(next(bucket), chain)
-            .chain(gathered.map(|link| link.1))
-            .find(is_it)
+    fn find(&mut self, bucket: u64, hash: u64, field: Field<'_>, at: u64) -> Option<u64> {
+        let mut next = self.disk.get64(bucket);
+        while next != 0 {
+            if self.is_it(next, hash, field, at) {
+                return Some(next);
+            }
+            next = self.disk.get64(next + object::NEXT_HASH);
+        }
+        let gathered: Vec<u64> = self.disk.batch.links.of(bucket).collect();
+        gathered
+            .into_iter()
+            .find(|object| self.is_it(*object, hash, field, at))
     }
 
-    /// Lets the tables find what is in the file now: each object behind the others of its bucket.
-    pub(super) fn publish_links(&mut self) {
-        for (bucket, object) in self.links.drain(..) {
-            match self.disk.get64(bucket + 8) {
-                0 => self.disk.put64(bucket, object),
-                tail => self.disk.put64(tail + object::NEXT_HASH, object),
-            }
-            self.disk.put64(bucket + 8, object);
-        }
-        for name in self.names.iter_mut().filter(|name| name.changed) {
-            let at = name.offset + object::FIELD_HEAD_DATA;
-            self.disk.put64(at, name.head);
-            name.changed = false;
-        }
+    /// Whether the object has that field, behind `at` bytes.
+    fn is_it(&mut self, object: u64, hash: u64, [name, value]: Field<'_>, at: u64) -> bool {
+        let length = (name.len() + value.len()) as u64;
+        let payload = object + at;
+        self.disk.get64(object + object::HASH) == hash
+            && self.disk.get64(object + object::SIZE) == at + length
+            && self.disk.equals(payload, name)
+            && self.disk.equals(payload + name.len() as u64, value)
     }
 
     /// The number of a data object among those that are known.
@@ -230,12 +216,13 @@ impl JournalFile {
         }
         let n_entries = self.disk.get64(offset + object::DATA_N_ENTRIES);
         let array = self.disk.get64(offset + object::DATA_ENTRY_ARRAY);
+        let first = self.disk.get64(offset + object::DATA_ENTRY);
         let known = self.known.len();
         self.known.push(Known {
             offset,
-            first: self.disk.get64(offset + object::DATA_ENTRY),
+            first,
             n_entries,
-            chain: Chain::find(&self.disk, array, n_entries.saturating_sub(1)),
+            chain: Chain::find(&mut self.disk, array, n_entries.saturating_sub(1)),
             changed: false,
         });
         self.known_by_offset.insert(offset, known);
@@ -251,16 +238,21 @@ impl JournalFile {
         known.changed = true;
         known.n_entries += entries.len() as u64;
         if known.first == 0 {
-            known.first = self.gathered.get(entries.start);
+            known.first = self.disk.batch.entries.get(entries.start);
             entries.start += 1;
         }
         if !entries.is_empty() {
-            known.chain.extend(entries, &self.gathered, &mut self.disk);
+            known.chain.extend(entries, &mut self.disk);
         }
     }
 
-    /// Lets data objects name the entries that are in the file now.
-    pub(super) fn publish_known(&mut self) {
+    /// Lets data objects and names know what is there when the batch is published.
+    pub(super) fn tell_known(&mut self) {
+        for name in self.names.iter_mut().filter(|name| name.changed) {
+            let at = name.offset + object::FIELD_HEAD_DATA;
+            self.disk.put64(at, name.head);
+            name.changed = false;
+        }
         for known in self.known.iter_mut().filter(|known| known.changed) {
             let numbers = [known.first, known.chain.first, known.n_entries];
             let mut bytes = [0; (object::DATA_PAYLOAD - object::DATA_ENTRY) as usize];
@@ -281,7 +273,7 @@ impl Known {
 }
 
 impl Table {
-    fn bucket(&self, hash: u64) -> u64 {
+    pub(super) fn bucket(&self, hash: u64) -> u64 {
         self.offset + hash % self.buckets * 16
     }
 }

@@ -37,11 +37,13 @@ impl Numbers {
         self.tail = stamp;
     }
 
-    /// Writes them to the header. The number of entries is last: a reader looks at it first.
-    pub(super) fn publish(&self, disk: &mut Disk, first_array: u64) {
-        let size = disk.size();
+    /// Publishes what was gathered, with these numbers in the header.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(super) fn publish(&self, disk: &mut Disk, first_array: u64) -> Result<(), Error> {
         let numbers = [
-            (header::ARENA_SIZE, size - header::SIZE),
+            (header::ARENA_SIZE, disk.size() - header::SIZE),
             (header::TAIL_OBJECT, self.last_object),
             (header::N_OBJECTS, self.objects),
             (header::N_DATA, self.data),
@@ -57,8 +59,7 @@ impl Numbers {
         for (at, number) in numbers {
             disk.put64(at, number);
         }
-        // With a call: whoever waits for the file to change (inotify) is told of no other write.
-        disk.write(header::N_ENTRIES, &self.entries.to_le_bytes());
+        disk.publish(self.entries)
     }
 }
 
@@ -80,9 +81,10 @@ pub(super) fn format(
     };
     let field_table = table(kind::FIELD_TABLE, FIELD_BUCKETS)?;
     let data_table = table(kind::DATA_TABLE, data_buckets(limit))?;
-    disk.put(0, &format::SIGNATURE);
     let flags = format::KEYED_HASH | format::COMPACT;
+    disk.put(0, &format::SIGNATURE);
     disk.put(header::INCOMPATIBLE, &flags.to_le_bytes());
+    disk.put(header::STATE, &[format::ONLINE]);
     disk.put(header::FILE_ID, &ids.file);
     disk.put(header::MACHINE_ID, &ids.machine);
     disk.put(header::TAIL_BOOT_ID, &ids.boot);
@@ -92,8 +94,7 @@ pub(super) fn format(
     disk.put64(header::FIELD_TABLE_SIZE, field_table.buckets * 16);
     disk.put64(header::DATA_TABLE, data_table.offset);
     disk.put64(header::DATA_TABLE_SIZE, data_table.buckets * 16);
-    numbers.publish(disk, 0);
-    disk.put(header::STATE, &[format::ONLINE]);
+    numbers.publish(disk, 0)?;
     Ok((field_table, data_table))
 }
 
@@ -110,6 +111,6 @@ pub(super) fn end(disk: &mut Disk, archived: bool) {
     };
     disk.cut();
     let end = disk.end();
-    disk.put64(header::ARENA_SIZE, end - header::SIZE);
-    disk.put(header::STATE, &[state]);
+    disk.put_now(header::ARENA_SIZE, &(end - header::SIZE).to_le_bytes());
+    disk.put_now(header::STATE, &[state]);
 }

@@ -4,13 +4,17 @@
 //! names them, the header last. Whoever reads meanwhile, or after the writer was killed between the
 //! two, sees whole entries.
 
+mod batch;
 mod chain;
 mod common;
 mod data;
 mod disk;
 mod header;
+mod line;
+mod links;
 mod seen;
 mod spread;
+mod writer;
 
 use std::collections::HashMap;
 use std::fs::remove_file;
@@ -20,7 +24,8 @@ use rustix::fs::{CWD, Mode, OFlags, openat, rename};
 
 use crate::Error;
 use crate::format::{kind, object};
-use chain::{Chain, Gathered};
+use batch::Batch;
+use chain::Chain;
 use data::{Item, Known, Name, Recent, Table};
 use disk::Disk;
 use header::Numbers;
@@ -31,7 +36,7 @@ pub use common::Common;
 pub use data::Field;
 
 /// So many bytes of objects are gathered at most.
-const RIPE: usize = 256 * 1024;
+const RIPE: usize = 2048 * 1024;
 /// So many data objects and names are remembered from one batch to the next.
 const REMEMBERED: usize = 1024;
 
@@ -57,6 +62,13 @@ pub(crate) struct Ids {
     pub(crate) seqnum: [u8; 16],
 }
 
+/// Memory of a file that has ended, for the next one.
+#[derive(Debug, Default)]
+pub(crate) struct Spare {
+    batches: [Batch; 2],
+    seen: Seen,
+}
+
 /// A file that entries are appended to.
 #[derive(Debug)]
 pub(crate) struct JournalFile {
@@ -65,16 +77,10 @@ pub(crate) struct JournalFile {
     numbers: Numbers,
     data_table: Table,
     field_table: Table,
-    /// Entries that are not published yet.
-    gathered: Gathered,
     /// The chain of all entries.
     entries: Chain,
-    /// Objects that the tables do not find yet, each behind its bucket's place.
-    links: Vec<(u64, u64)>,
     /// Data objects that may be there.
     seen: Seen,
-    /// Arrays, each with the one that it comes after.
-    arrays_after: Vec<(u64, u64)>,
     known: Vec<Known>,
     known_by_offset: HashMap<u64, usize, Spread>,
     names: Vec<Name>,
@@ -85,6 +91,8 @@ pub(crate) struct JournalFile {
     recent: [Option<Recent>; RECENT],
     /// The fields that the last entry had in common with others.
     common: common::Resolved,
+    /// The same of entries before it, by their numbers.
+    commons: HashMap<u64, common::Resolved, Spread>,
     /// So many of the gathered entries are known to the chain of all, and to the data objects of
     /// the common fields.
     told: usize,
@@ -95,13 +103,15 @@ pub(crate) struct JournalFile {
 impl JournalFile {
     /// Makes a new file of at most `limit` bytes. Whoever reads meanwhile finds all of its head, or
     /// no file.
-    pub(crate) fn create(path: &Path, limit: u64, ids: Ids) -> Result<Self, Error> {
+    pub(crate) fn create(path: &Path, limit: u64, ids: Ids, spare: Spare) -> Result<Self, Error> {
         let unfinished = path.with_extension("new");
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = openat(CWD, &unfinished, flags, Mode::from_raw_mode(0o640))
             .map_err(Error::io("create", &unfinished))?;
-        let created = Disk::new(file, path, limit)
-            .and_then(|disk| Self::format(disk, limit, ids))
+        let Spare { batches, mut seen } = spare;
+        seen.begin(limit);
+        let created = Disk::new(file, path, limit, batches)
+            .and_then(|disk| Self::format(disk, seen, limit, ids))
             .and_then(|this| {
                 rename(&unfinished, path).map_err(Error::io("create", path))?;
                 Ok(this)
@@ -113,7 +123,7 @@ impl JournalFile {
         created
     }
 
-    fn format(mut disk: Disk, limit: u64, ids: Ids) -> Result<Self, Error> {
+    fn format(mut disk: Disk, seen: Seen, limit: u64, ids: Ids) -> Result<Self, Error> {
         let mut numbers = Numbers::default();
         let (field_table, data_table) = header::format(&mut disk, &mut numbers, limit, &ids)?;
         Ok(Self {
@@ -122,11 +132,8 @@ impl JournalFile {
             numbers,
             data_table,
             field_table,
-            gathered: Gathered::default(),
-            entries: Chain::default(),
-            links: Vec::new(),
-            seen: Seen::new(limit),
-            arrays_after: Vec::new(),
+            entries: Chain::of_all(),
+            seen,
             known: Vec::new(),
             known_by_offset: HashMap::default(),
             names: Vec::new(),
@@ -134,6 +141,7 @@ impl JournalFile {
             last_name: 0,
             recent: [const { None }; RECENT],
             common: common::Resolved::default(),
+            commons: HashMap::default(),
             told: 0,
             own: Vec::new(),
         })
@@ -152,9 +160,9 @@ impl JournalFile {
         self.disk.size()
     }
 
-    /// Entries that are not published yet.
+    /// Entries that are not published, and those that cannot be.
     pub(crate) fn waiting(&self) -> u64 {
-        self.gathered.len() as u64
+        self.disk.batch.entries.len() as u64 + self.disk.lost()
     }
 
     /// Whether it is time to publish them.
@@ -174,6 +182,11 @@ impl JournalFile {
         own: &[Field<'_>],
     ) -> Result<(), Error> {
         self.have(all, common)?;
+        if let [field] = own
+            && self.append_line(stamp, *field)
+        {
+            return Ok(());
+        }
         let mut items = std::mem::take(&mut self.own);
         items.clear();
         let outcome = self.append_items(stamp, own, &mut items);
@@ -194,15 +207,17 @@ impl JournalFile {
             .iter()
             .fold(self.common.xor, |xor, item| xor ^ item.jenkins);
         // Of two that are the same, the one that was there already knows more.
-        items.sort_unstable_by_key(|item| (item.offset, item.known.is_none()));
-        items.dedup_by_key(|item| item.offset);
+        if items.len() > 1 {
+            items.sort_unstable_by_key(|item| (item.offset, item.known.is_none()));
+            items.dedup_by_key(|item| item.offset);
+        }
         items.retain(|item| !self.common.has(item));
         for known in items.iter().filter_map(|item| item.known) {
             self.make_room_for(known)?;
         }
         let entry = self.entry(stamp, xor, items)?;
-        let number = self.gathered.len();
-        self.gathered.push(entry);
+        let number = self.disk.batch.entries.len();
+        self.disk.batch.entries.push(entry);
         self.common.room -= 1;
         for item in items {
             match item.known {
@@ -225,36 +240,43 @@ impl JournalFile {
     fn entry(&mut self, stamp: Stamp, xor: u64, own: &[Item]) -> Result<u64, Error> {
         let items = (self.common.len() + own.len()) as u64;
         let size = object::ENTRY_ITEMS + object::ITEM * items;
-        let entry = self.disk.object(kind::ENTRY, size)?;
-        let mut head = [0; (object::ENTRY_ITEMS - object::HEADER) as usize];
+        let (entry, bytes) = self.disk.object(kind::ENTRY, size)?;
+        let (head, mut rest) = bytes.split_at_mut(object::ENTRY_ITEMS as usize);
         let numbers = [stamp.seqnum, stamp.realtime, stamp.monotonic];
-        head[..24].copy_from_slice(numbers.map(u64::to_le_bytes).as_flattened());
-        head[24..40].copy_from_slice(&self.ids.boot);
-        head[40..].copy_from_slice(&xor.to_le_bytes());
-        self.disk.push(&head);
+        head[16..40].copy_from_slice(numbers.map(u64::to_le_bytes).as_flattened());
+        head[40..56].copy_from_slice(&self.ids.boot);
+        head[56..].copy_from_slice(&xor.to_le_bytes());
         let mut written = 0;
+        let mut put = |items: &[u8]| {
+            let (place, behind) = std::mem::take(&mut rest).split_at_mut(items.len());
+            place.copy_from_slice(items);
+            rest = behind;
+        };
         for item in own {
             let before = self.common.before(item.offset);
-            self.disk.push(&before[written..]);
-            self.disk.push(&item.bytes());
+            put(&before[written..]);
+            put(&item.bytes());
             written = before.len();
         }
-        self.disk.push(&self.common.before(u64::MAX)[written..]);
-        self.disk.align();
+        put(&self.common.before(u64::MAX)[written..]);
         self.numbers.object(entry);
         Ok(entry)
     }
 
-    /// Publishes what was gathered.
+    /// Publishes what was gathered, or has it published by a thread.
     ///
     /// # Errors
-    /// The disk's. Nothing more can be written then, and the gathered entries are lost.
+    /// The disk's. Nothing more can be written then, and the [waiting](Self::waiting) entries are
+    /// lost.
     pub(crate) fn commit(&mut self) -> Result<(), Error> {
-        if self.gathered.len() > 0 {
-            self.publish()?;
+        match self.disk.batch.entries.len() {
+            0 => self.disk.check()?,
+            _ => self.publish()?,
         }
-        if self.known.len().max(self.names.len()) > REMEMBERED {
+        let most = self.known.len().max(self.names.len());
+        if most.max(self.commons.len()) > REMEMBERED {
             self.common = common::Resolved::default();
+            self.commons.clear();
             self.recent = [const { None }; RECENT];
             self.known.clear();
             self.known_by_offset.clear();
@@ -264,33 +286,42 @@ impl JournalFile {
         Ok(())
     }
 
+    /// Waits for what is being published.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub(crate) fn settle(&mut self) -> Result<(), Error> {
+        self.disk.settle()
+    }
+
     fn publish(&mut self) -> Result<(), Error> {
         self.tell_common();
-        self.entries.settle(&self.gathered, &mut self.disk);
+        self.entries.settle(&mut self.disk);
         for known in &mut self.known {
-            known.chain.settle(&self.gathered, &mut self.disk);
+            known.chain.settle(&mut self.disk);
         }
-        self.disk.flush()?;
-        for (last, array) in self.arrays_after.drain(..) {
-            self.disk.put64(last + object::ARRAY_NEXT, array);
-        }
-        self.publish_links();
-        self.publish_known();
-        self.numbers.publish(&mut self.disk, self.entries.first);
-        self.gathered.clear();
+        self.tell_known();
         self.told = 0;
-        Ok(())
+        self.numbers.publish(&mut self.disk, self.entries.first)
+    }
+
+    /// Ends the thread that publishes.
+    pub(crate) fn end_thread(&mut self) {
+        self.disk.end_thread();
     }
 
     /// Lets go of memory.
     pub(crate) fn rest(&mut self) {
+        self.seen.rest();
         self.disk.rest();
-        self.gathered.rest();
-        self.links.shrink_to(0);
     }
 
     /// Ends the file: another one takes what comes next, or nothing comes any more.
-    pub(crate) fn close(mut self, archived: bool) {
+    pub(crate) fn close(mut self, archived: bool) -> Spare {
         header::end(&mut self.disk, archived);
+        Spare {
+            batches: self.disk.into_batches(),
+            seen: self.seen,
+        }
     }
 }

@@ -21,6 +21,7 @@ use super::diagnose;
 use super::filesystem::{Roots, open_root};
 use super::identity::{Identity, become_user, set_oom_score};
 use super::users::{User, Users};
+use crate::log::Log;
 use crate::plan::{AppPlan, PassedSocket, Security, StreamMode, StreamModes};
 use crate::status::FAILED_TO_START;
 use crate::terminal::Inner;
@@ -65,8 +66,10 @@ pub(crate) fn start(
     streams: &Streams,
     channel: &Channel,
     debug: bool,
+    log: &mut Log,
 ) -> Result<Child, Errno> {
-    // SAFETY: the supervisor has one thread.
+    log.end_thread();
+    // SAFETY: the supervisor has one thread but for its log's, which has ended.
     match unsafe { clone(Namespaces::MOUNT, plan.born_in()) }? {
         Cloned::Parent(child) => Ok(child),
         Cloned::Child => {

@@ -5,6 +5,8 @@ mod native;
 mod sockets;
 mod syslog;
 
+use std::cell::OnceCell;
+
 use journal::{Common, Field, Identity, Journal, Limits};
 
 pub(crate) use sockets::{Part, Sockets};
@@ -22,7 +24,7 @@ const PRIORITY: u8 = 6;
 pub(crate) struct Log {
     journal: Journal,
     /// Of entries that are no app's.
-    own: Origin,
+    own: Common,
     /// Entries that the disk had no room for, and when it is asked again.
     lost: u64,
     retry: u64,
@@ -30,7 +32,11 @@ pub(crate) struct Log {
 
 /// Fields of all entries of one app's stream.
 #[derive(Debug)]
-pub(crate) struct Origin(Common);
+pub(crate) struct Origin {
+    common: Common,
+    /// With each priority that it has used.
+    levels: [OnceCell<Common>; 8],
+}
 
 impl Origin {
     /// Standard output or error of an app.
@@ -39,19 +45,32 @@ impl Origin {
         fields.push(format!("SYSLOG_IDENTIFIER={app}").into_bytes());
         fields.push(format!("_PID={pid}").into_bytes());
         fields.push(format!("RKT_STREAM={stream}").into_bytes());
-        Self(Common::new(fields))
+        Self::new(fields)
     }
 
     /// What an app sends by another way.
     fn app(app: &str, transport: &str) -> Self {
-        Self(Common::new(Self::fields(app, transport)))
+        Self::new(Self::fields(app, transport))
     }
 
     /// What somebody who calls himself by a name of his own sends.
     fn named(app: &str, transport: &str, name: &[u8]) -> Self {
         let mut fields = Self::fields(app, transport);
         fields.push([b"SYSLOG_IDENTIFIER=", name].concat());
-        Self(Common::new(fields))
+        Self::new(fields)
+    }
+
+    fn new(fields: Vec<Vec<u8>>) -> Self {
+        Self {
+            common: Common::new(fields),
+            levels: Default::default(),
+        }
+    }
+
+    /// Fields of entries of this priority, 0 to 7.
+    fn level(&self, priority: u8) -> &Common {
+        let field = || self.common.with(&format!("PRIORITY={priority}"));
+        self.levels[usize::from(priority & 7)].get_or_init(field)
     }
 
     fn fields(app: &str, transport: &str) -> Vec<Vec<u8>> {
@@ -90,7 +109,7 @@ impl Log {
         let dir = format!("{dir}/{machine}");
         Self {
             journal: Journal::new(dir, identity, Limits::default(), all),
-            own: Origin(Common::new(Vec::new())),
+            own: Common::new(Vec::new()),
             lost: 0,
             retry: 0,
         }
@@ -114,12 +133,15 @@ impl Log {
             [b'<', digit @ b'0'..=b'7', b'>', text @ ..] => (digit - b'0', text),
             _ => (PRIORITY, line),
         };
-        let fields: [Field<'_>; 2] = [[b"PRIORITY=", &[b'0' + priority]], [b"MESSAGE=", text]];
-        self.entry(origin, &fields);
+        self.append(origin.level(priority), &[[b"MESSAGE=", text]]);
     }
 
     /// An entry with these fields. It is there once it is [committed](Self::commit).
     fn entry(&mut self, origin: &Origin, own: &[Field<'_>]) {
+        self.append(&origin.common, own);
+    }
+
+    fn append(&mut self, common: &Common, own: &[Field<'_>]) {
         if self.lost > 0 {
             let now = self.journal.seconds();
             if now < self.retry || !self.report_lost() {
@@ -127,7 +149,7 @@ impl Log {
                 return;
             }
         }
-        if self.journal.append(&origin.0, own).is_err() {
+        if self.journal.append(common, own).is_err() {
             self.lose(1);
         }
     }
@@ -135,7 +157,7 @@ impl Log {
     fn report_lost(&mut self) -> bool {
         let text = format!("{} entries were lost: the disk is full", self.lost);
         let fields: [Field<'_>; 2] = [[b"MESSAGE=", text.as_bytes()], [b"PRIORITY=", b"4"]];
-        let reported = self.journal.append(&self.own.0, &fields).is_ok();
+        let reported = self.journal.append(&self.own, &fields).is_ok();
         if reported {
             self.lost = 0;
         }
@@ -147,9 +169,20 @@ impl Log {
         self.retry = self.journal.seconds() + PAUSE;
     }
 
-    /// Writes the entries that have come.
+    /// Writes the entries that have come; many at once are there soon.
     pub(crate) fn commit(&mut self) {
         self.journal.commit();
+        self.count_lost();
+    }
+
+    /// Writes the entries that have come, and waits for it.
+    pub(crate) fn settle(&mut self) {
+        self.journal.commit();
+        self.journal.settle();
+        self.count_lost();
+    }
+
+    fn count_lost(&mut self) {
         match self.journal.take_lost() {
             0 => {}
             lost => self.lose(lost),
@@ -159,6 +192,11 @@ impl Log {
     /// Entries that the disk had no room for so far.
     pub(crate) fn lost(&self) -> u64 {
         self.lost
+    }
+
+    /// Ends the thread that writes, if there is one; the process may clone itself then.
+    pub(crate) fn end_thread(&mut self) {
+        self.journal.end_thread();
     }
 
     /// Lets go of memory until the next entry.

@@ -8,6 +8,9 @@ use memchr::memchr;
 pub(crate) use sink::Sink;
 pub(crate) use source::Source;
 
+/// Longest line; longer ones are cut in pieces (journald's own limit).
+const LINE_MAX: usize = 48 * 1024;
+
 /// The lines of some bytes, without their ends; the last one may have none.
 pub(crate) fn lines(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
@@ -15,8 +18,8 @@ pub(crate) fn lines(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
             [] => return None,
             _ => memchr(b'\n', bytes).unwrap_or(bytes.len()),
         };
-        let (line, rest) = bytes.split_at(end);
-        bytes = rest.get(1..).unwrap_or_default();
+        let (line, rest) = bytes.split_at(end.min(LINE_MAX));
+        bytes = rest.strip_prefix(b"\n").unwrap_or(rest);
         Some(line)
     })
 }

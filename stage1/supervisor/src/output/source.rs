@@ -1,19 +1,21 @@
 //! What an app writes to standard output or error.
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use memchr::memrchr;
 use rustix::io::Errno;
+use rustix::pipe::fcntl_setpipe_size;
 
-use super::Sink;
+use super::{LINE_MAX, Sink};
 use crate::log::{Log, Origin};
 
-/// Longest line; longer ones are cut in pieces (journald's own limit).
-const LINE_MAX: usize = 48 * 1024;
-/// So much is read at once.
-const READ: usize = 16 * 1024;
+/// So much is read at once: what a pipe holds.
+const READ: usize = 64 * 1024;
 /// So often it is read before others have their turn.
-const READS: usize = 16;
+const READS: usize = 4;
+/// What a pipe is made to hold once it was full: one turn's reading.
+const WIDE: usize = READS * READ;
 
 /// The read end of an app's stdout or stderr.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub(crate) struct Source {
     tag: String,
     /// For the pod's log.
     origin: Origin,
+    /// Whether the pipe holds more than pipes do at first.
+    wide: bool,
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
 }
@@ -34,24 +38,28 @@ impl Source {
             pipe,
             tag: format!("{app}[{pid}]: "),
             origin: Origin::stream(app, stream, pid),
+            wide: false,
             partial: Vec::new(),
         }
     }
 
     /// Moves what is there to the sink and the log. `false` once the last writer is gone.
     pub(crate) fn pump(&mut self, sink: &mut Sink, log: &mut Log) -> bool {
-        let mut buffer = [0u8; READ];
+        let mut buffer = [MaybeUninit::uninit(); READ];
         log.tick();
         sink.tick();
         for _ in 0..READS {
-            match rustix::io::read(&self.pipe, &mut buffer) {
-                Ok(0) => {
+            match rustix::io::read(&self.pipe, &mut buffer[..]) {
+                Ok(([], _)) => {
                     self.flush(sink, log);
                     return false;
                 }
-                Ok(n) => {
-                    self.take(&buffer[..n], sink, log);
-                    if n < READ || !sink.has_room() {
+                Ok((bytes, rest)) => {
+                    self.take(bytes, sink, log);
+                    if rest.is_empty() {
+                        self.widen();
+                    }
+                    if !rest.is_empty() || !sink.has_room() {
                         return true;
                     }
                 }
@@ -60,6 +68,15 @@ impl Source {
             }
         }
         true
+    }
+
+    /// Lets a busy app write more before it has to wait.
+    fn widen(&mut self) {
+        if !self.wide {
+            self.wide = true;
+            // As it was, it works too.
+            let _ = fcntl_setpipe_size(&self.pipe, WIDE);
+        }
     }
 
     fn take(&mut self, bytes: &[u8], sink: &mut Sink, log: &mut Log) {
@@ -72,8 +89,11 @@ impl Source {
             self.flush(sink, log);
         }
         self.partial.extend_from_slice(begun);
-        if self.partial.len() >= LINE_MAX {
-            self.flush(sink, log);
+        // The last piece may be followed by the line's end alone.
+        let whole = self.partial.len().saturating_sub(1) / LINE_MAX * LINE_MAX;
+        if whole > 0 {
+            self.pass_on(&self.partial[..whole], sink, log);
+            self.partial.drain(..whole);
         }
     }
 
@@ -154,12 +174,21 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_cut() {
+    fn a_long_line_is_cut() {
         let (mut source, _write) = source();
         let (mut sink, mut log) = (sink(), log());
-        source.take(&vec![b'x'; LINE_MAX + 5], &mut sink, &mut log);
-        source.take(b"y\n", &mut sink, &mut log);
-        assert_eq!(log.lost(), 2);
-        assert_eq!(lines(&mut sink).len(), 2);
+        let long = [&vec![b'x'; LINE_MAX + 5], &b"y\n"[..]].concat();
+        let full = [&vec![b'x'; LINE_MAX], &b"\n"[..]].concat();
+        let parts = long.chunks(LINE_MAX - 7).chain([&long[..]]);
+        for part in parts.chain(full.chunks(LINE_MAX)) {
+            source.take(part, &mut sink, &mut log);
+        }
+        assert_eq!(log.lost(), 5);
+        let lines = lines(&mut sink);
+        let lengths: Vec<_> = lines
+            .iter()
+            .map(|line| line.len() - "web[7]: ".len())
+            .collect();
+        assert_eq!(lengths, [LINE_MAX, 6, LINE_MAX, 6, LINE_MAX]);
     }
 }
