@@ -3,7 +3,7 @@
 //!
 //! A [`Journal`] is a directory of files of bounded size and number. Entries are gathered and written
 //! together, so that a batch of them costs few system calls, and what was committed is in the page
-//! cache at once: killing the writer loses nothing of it.
+//! cache at once, a large batch about a millisecond later: killing the writer loses no more.
 
 mod error;
 mod file;

@@ -2,10 +2,10 @@
 //! number of entries last.
 
 use std::fs::File;
-use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
+use rustix::io::Errno;
 use sandbox::filemap::FileMap;
 
 use super::chain::Gathered;
@@ -51,8 +51,8 @@ impl Batch {
     ///
     /// # Errors
     /// As pwrite(2).
-    pub(super) fn write_fresh(&self, file: &File, map: &FileMap) -> io::Result<()> {
-        file.write_all_at(&self.fresh, self.base)?;
+    pub(super) fn write_fresh(&self, file: &File, map: &FileMap) -> Result<(), Errno> {
+        write(file, self.base, &self.fresh)?;
         if self.fresh.len() >= POPULATED {
             map.populate(self.base, self.fresh.len());
         }
@@ -63,12 +63,12 @@ impl Batch {
     ///
     /// # Errors
     /// As pwrite(2); the entries are not there then.
-    pub(super) fn write(&self, file: &File, map: &mut FileMap) -> io::Result<()> {
+    pub(super) fn write(&self, file: &File, map: &mut FileMap) -> Result<(), Errno> {
         self.write_fresh(file, map)?;
         for (at, entries) in &self.runs {
             let items = self.entries.items(entries.clone());
             match items.len() > MUCH {
-                true => file.write_all_at(items, *at)?,
+                true => write(file, *at, items)?,
                 false => put(map, *at, items),
             }
         }
@@ -79,7 +79,7 @@ impl Batch {
             start = *end;
         }
         // With a call: whoever waits for the file to change (inotify) is told of no other write.
-        file.write_all_at(&self.n_entries.to_le_bytes(), header::N_ENTRIES)
+        write(file, header::N_ENTRIES, &self.n_entries.to_le_bytes())
     }
 
     /// Lets the tables find what is in the file now: each object behind the others of its bucket.
@@ -111,6 +111,11 @@ impl Batch {
         self.puts.shrink_to(0);
         self.bytes.shrink_to(0);
     }
+}
+
+fn write(file: &File, at: u64, bytes: &[u8]) -> Result<(), Errno> {
+    let outcome = file.write_all_at(bytes, at);
+    outcome.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
 }
 
 /// Changes bytes. All offsets come from the file's own bookkeeping, so they are inside it.

@@ -40,7 +40,7 @@ pub(super) struct Name {
     offset: u64,
     /// The last data object that has it.
     pub(super) head: u64,
-    pub(super) changed: bool,
+    changed: bool,
 }
 
 /// A field of an entry.
@@ -124,23 +124,30 @@ impl JournalFile {
             });
         }
         let name = match self.name(field) {
-            Ok(name) => &mut self.names[name],
+            Ok(name) => name,
             Err(error) => {
                 self.disk.take_back(offset);
                 return Err(error);
             }
         };
-        let before = std::mem::replace(&mut name.head, offset);
-        name.changed = true;
+        let before = self.names[name].head;
         self.disk.put64(offset + object::DATA_NEXT_FIELD, before);
-        self.numbers.object(offset);
-        self.numbers.data += 1;
-        self.disk.batch.links.push(bucket, offset);
+        self.added(name, bucket, offset);
         Ok(Item {
             offset,
             jenkins,
             known: None,
         })
+    }
+
+    /// Notes that there is one more data object, of a field of this name.
+    pub(super) fn added(&mut self, name: usize, bucket: u64, offset: u64) {
+        let name = &mut self.names[name];
+        name.head = offset;
+        name.changed = true;
+        self.numbers.object(offset);
+        self.numbers.data += 1;
+        self.disk.batch.links.push(bucket, offset);
     }
 
     /// The number of a field's name, whose object is made if it is not there.

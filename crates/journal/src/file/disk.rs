@@ -110,9 +110,7 @@ impl Disk {
     pub(super) fn object(&mut self, kind: u8, size: u64) -> Result<(u64, &mut [u8]), Error> {
         let offset = self.end();
         let length = aligned(size);
-        if offset + length > self.size {
-            self.grow(offset + length)?;
-        }
+        self.grow(offset + length)?;
         let fresh = &mut self.batch.fresh;
         let start = fresh.len();
         fresh.resize(start + length as usize, 0);
@@ -125,9 +123,7 @@ impl Disk {
     pub(super) fn objects(&mut self, bytes: usize) -> Option<(u64, &mut Vec<u8>)> {
         let offset = self.end();
         let fits = offset + bytes as u64 <= self.size;
-        let fresh = &mut self.batch.fresh;
-        fresh.reserve(bytes);
-        fits.then_some((offset, fresh))
+        fits.then_some((offset, &mut self.batch.fresh))
     }
 
     /// An object that is all zero but for its header, and too large to gather.
@@ -150,8 +146,8 @@ impl Disk {
         let Some(job) = &self.job else {
             return Ok(());
         };
-        if let Err(error) = self.batch.write_fresh(&self.file, &job.map) {
-            self.fault = Some(Errno::from_io_error(&error).unwrap_or(Errno::IO));
+        if let Err(errno) = self.batch.write_fresh(&self.file, &job.map) {
+            self.fault = Some(errno);
         }
         self.batch.base = self.end();
         self.batch.fresh.clear();

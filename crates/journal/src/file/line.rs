@@ -54,29 +54,15 @@ impl JournalFile {
         fresh.extend_from_slice(&[0; 8][..length - size]);
         fresh.extend_from_slice(template);
         let bytes = &mut fresh[start + length..];
-        let mut put = |at: u64, new: &[u8]| bytes[at as usize..][..new.len()].copy_from_slice(new);
-        let numbers = [stamp.seqnum, stamp.realtime, stamp.monotonic];
-        put(
-            object::ENTRY_SEQNUM,
-            numbers.map(u64::to_le_bytes).as_flattened(),
-        );
-        put(
-            object::ENTRY_XOR,
-            &(self.common.xor ^ jenkins).to_le_bytes(),
-        );
-        put(self.common.next_item(), &item(offset));
+        stamp.put(bytes, self.common.xor ^ jenkins);
+        bytes[self.common.next_item() as usize..][..object::ITEM as usize]
+            .copy_from_slice(&item(offset));
 
-        let name = &mut self.names[self.last_name];
-        name.head = offset;
-        name.changed = true;
+        self.added(self.last_name, self.data_table.bucket(hash), offset);
         self.common.room -= 1;
-        self.numbers.object(offset);
         self.numbers.object(entry);
-        self.numbers.data += 1;
         self.numbers.entry(stamp);
-        let batch = &mut self.disk.batch;
-        batch.links.push(self.data_table.bucket(hash), offset);
-        batch.entries.push(entry);
+        self.disk.batch.entries.push(entry);
         true
     }
 }

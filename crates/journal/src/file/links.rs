@@ -26,13 +26,8 @@ impl Links {
     pub(super) fn of(&self, bucket: u64) -> impl Iterator<Item = u64> {
         let bucket = bucket as u32;
         let strides = self.buckets.chunks(STRIDE).zip(self.objects.chunks(STRIDE));
-        // Without an end in the midst, so that many are compared with one instruction.
-        let has = move |buckets: &[u32]| {
-            let is_it = buckets.iter().map(|there| *there == bucket);
-            is_it.fold(false, |any, is_it| any | is_it)
-        };
         strides
-            .filter(move |(buckets, _)| has(buckets))
+            .filter(move |(buckets, _)| has(buckets, bucket))
             .flat_map(|(buckets, objects)| buckets.iter().zip(objects))
             .filter(move |(there, _)| **there == bucket)
             .map(|(_, object)| u64::from(*object))
@@ -48,4 +43,11 @@ impl Links {
         self.buckets.shrink_to(0);
         self.objects.shrink_to(0);
     }
+}
+
+/// Whether a number is among some, without an end in the midst, so that many are compared with one
+/// instruction.
+pub(super) fn has(numbers: &[u32], number: u32) -> bool {
+    let is_it = numbers.iter().map(|there| *there == number);
+    is_it.fold(false, |any, is_it| any | is_it)
 }

@@ -53,6 +53,19 @@ pub(crate) struct Stamp {
     pub(crate) monotonic: u64,
 }
 
+impl Stamp {
+    /// Puts it into an entry, with the entry's identity.
+    fn put(&self, entry: &mut [u8], xor: u64) {
+        let mut put = |at: u64, new: &[u8]| entry[at as usize..][..new.len()].copy_from_slice(new);
+        let numbers = [self.seqnum, self.realtime, self.monotonic];
+        put(
+            object::ENTRY_SEQNUM,
+            numbers.map(u64::to_le_bytes).as_flattened(),
+        );
+        put(object::ENTRY_XOR, &xor.to_le_bytes());
+    }
+}
+
 /// Whose file it is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ids {
@@ -207,10 +220,8 @@ impl JournalFile {
             .iter()
             .fold(self.common.xor, |xor, item| xor ^ item.jenkins);
         // Of two that are the same, the one that was there already knows more.
-        if items.len() > 1 {
-            items.sort_unstable_by_key(|item| (item.offset, item.known.is_none()));
-            items.dedup_by_key(|item| item.offset);
-        }
+        items.sort_unstable_by_key(|item| (item.offset, item.known.is_none()));
+        items.dedup_by_key(|item| item.offset);
         items.retain(|item| !self.common.has(item));
         for known in items.iter().filter_map(|item| item.known) {
             self.make_room_for(known)?;
@@ -242,10 +253,8 @@ impl JournalFile {
         let size = object::ENTRY_ITEMS + object::ITEM * items;
         let (entry, bytes) = self.disk.object(kind::ENTRY, size)?;
         let (head, mut rest) = bytes.split_at_mut(object::ENTRY_ITEMS as usize);
-        let numbers = [stamp.seqnum, stamp.realtime, stamp.monotonic];
-        head[16..40].copy_from_slice(numbers.map(u64::to_le_bytes).as_flattened());
-        head[40..56].copy_from_slice(&self.ids.boot);
-        head[56..].copy_from_slice(&xor.to_le_bytes());
+        stamp.put(head, xor);
+        head[object::ENTRY_BOOT as usize..][..16].copy_from_slice(&self.ids.boot);
         let mut written = 0;
         let mut put = |items: &[u8]| {
             let (place, behind) = std::mem::take(&mut rest).split_at_mut(items.len());
@@ -313,6 +322,7 @@ impl JournalFile {
     /// Lets go of memory.
     pub(crate) fn rest(&mut self) {
         self.seen.rest();
+        self.commons = HashMap::default();
         self.disk.rest();
     }
 

@@ -1,6 +1,8 @@
 //! Which data objects a file may have: most fields of a busy app are new, and to learn that from the
 //! file costs looks at pages that nobody has looked at for long, once those are published.
 
+use super::links::has;
+
 const PARTS: usize = 64;
 /// More of it is given back when nothing happens.
 const KEPT: usize = 8 * 1024;
@@ -61,12 +63,6 @@ impl Seen {
             self.forgotten = true;
         }
     }
-}
-
-/// Without an end in the midst, so that many are compared with one instruction.
-fn has(part: &[u32], half: u32) -> bool {
-    let is_it = part.iter().map(|there| *there == half);
-    is_it.fold(false, |any, is_it| any | is_it)
 }
 
 #[cfg(test)]

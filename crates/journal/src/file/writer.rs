@@ -2,7 +2,6 @@
 //! while it starts and ends: memory goes back and forth with the batches.
 
 use std::fs::File;
-use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
@@ -121,7 +120,6 @@ impl Desk {
 impl Job {
     /// Publishes the batch.
     pub(super) fn work(&mut self, file: &File) {
-        let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-        self.outcome = self.batch.write(file, &mut self.map).map_err(errno);
+        self.outcome = self.batch.write(file, &mut self.map);
     }
 }

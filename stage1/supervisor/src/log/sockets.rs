@@ -14,13 +14,12 @@ use sandbox::Error;
 use super::{Log, Origin, native, syslog};
 use crate::attach::{bind_in, listener_of};
 use crate::message::receive;
+use crate::output::LINE_MAX;
 
 /// Longest message; journald's senders put longer ones into files.
 const MESSAGE_MAX: usize = 256 * 1024;
 /// Longest message in a file.
 const FILE_MAX: u64 = 64 << 20;
-/// Longest line of a stream.
-const LINE_MAX: usize = 48 * 1024;
 /// More streams of one app are turned away.
 const STREAMS_MAX: usize = 64;
 /// Lines before the first one of a stream's text.

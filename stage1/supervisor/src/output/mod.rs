@@ -9,7 +9,7 @@ pub(crate) use sink::Sink;
 pub(crate) use source::Source;
 
 /// Longest line; longer ones are cut in pieces (journald's own limit).
-const LINE_MAX: usize = 48 * 1024;
+pub(crate) const LINE_MAX: usize = 48 * 1024;
 
 /// The lines of some bytes, without their ends; the last one may have none.
 pub(crate) fn lines(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
