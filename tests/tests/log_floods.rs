@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use e2e::{Rkt, fixtures, until};
+use e2e::{Rkt, fixtures};
 
-use crate::logs::journalctl;
+use crate::logs::{journalctl, kill_supervisor};
+use crate::mutable::await_state;
 
 /// More than any test waits for.
 const ENDLESS: &str = "1000000000";
-const LIMIT: Duration = Duration::from_secs(120);
 
 fn flood(count: &str) -> [&str; 5] {
     ["--exec=/probe", "--", "flood", count, "40"]
@@ -38,10 +38,7 @@ fn a_supervisor_that_is_killed_leaves_whole_entries() {
         .concat();
         let (pod, uuid) = rkt.start_pod(&pod);
         std::thread::sleep(Duration::from_millis(moment));
-        let supervisor = rkt.status(&uuid, "pid").unwrap().parse().unwrap();
-        let supervisor = rustix::process::Pid::from_raw(supervisor).unwrap();
-        rustix::process::kill_process(supervisor, rustix::process::Signal::KILL).unwrap();
-        pod.finish().expect(128 + 9);
+        kill_supervisor(&rkt, &uuid, pod);
         let count = logged(&rkt, &uuid, "app");
         assert!(count > 1000, "{count} lines after {moment} ms");
         let read = journalctl(&rkt, &uuid, &["-o", "cat"]);
@@ -62,11 +59,7 @@ fn apps_come_and_go_meanwhile() {
         rkt.start_app(&uuid, &image, app, &flood(&LINES.to_string()));
     }
     for app in &apps {
-        until(LIMIT, app, || {
-            let app = format!("--app={app}");
-            let status = rkt.json(&["app", "status", &uuid, &app, "--format=json"]);
-            status["state"] == "exited"
-        });
+        await_state(&rkt, &uuid, app, "exited");
     }
     rkt.ok(&["stop", &uuid]);
     pod.finish();

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use e2e::{Rkt, fixtures};
+use e2e::{Rkt, Running, fixtures};
 
 fn shell<'a>(image: &'a str, name: &'a str, script: &'a str) -> Vec<&'a str> {
     vec![
@@ -211,6 +211,14 @@ os._exit(0)
     assert_eq!(of("as a user")["_TRANSPORT"], "syslog");
 }
 
+/// Kills a pod's supervisor, which is the pod's end.
+pub(crate) fn kill_supervisor(rkt: &Rkt, uuid: &str, pod: Running) {
+    let supervisor = rkt.status(uuid, "pid").unwrap().parse().unwrap();
+    let supervisor = rustix::process::Pid::from_raw(supervisor).unwrap();
+    rustix::process::kill_process(supervisor, rustix::process::Signal::KILL).unwrap();
+    pod.finish().expect(128 + 9);
+}
+
 #[test]
 fn a_killed_pods_log_is_whole() {
     let rkt = Rkt::new();
@@ -218,10 +226,7 @@ fn a_killed_pods_log_is_whole() {
     let script = "for i in $(seq 20000); do echo line $i; done; echo done; sleep 1000";
     let (mut pod, uuid) = rkt.start_pod(&shell(&image, "--name=app", script));
     pod.await_stdout("]: done\n");
-    let supervisor: i32 = rkt.status(&uuid, "pid").unwrap().parse().unwrap();
-    let supervisor = rustix::process::Pid::from_raw(supervisor).unwrap();
-    rustix::process::kill_process(supervisor, rustix::process::Signal::KILL).unwrap();
-    pod.finish().expect(128 + 9);
+    kill_supervisor(&rkt, &uuid, pod);
     let log = rkt.ok(&["logs", "--format=cat", &uuid]);
     let lines: Vec<&str> = log.lines().collect();
     assert_eq!(lines.len(), 20_001);

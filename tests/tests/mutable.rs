@@ -33,7 +33,7 @@ fn state(rkt: &Rkt, uuid: &str, app: &str) -> String {
     status["state"].as_str().unwrap().to_owned()
 }
 
-fn await_state(rkt: &Rkt, uuid: &str, app: &str, wanted: &str) {
+pub(crate) fn await_state(rkt: &Rkt, uuid: &str, app: &str, wanted: &str) {
     until(LIMIT, &format!("app {app} to be {wanted}"), || {
         state(rkt, uuid, app) == wanted
     });
