@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use e2e::{Rkt, Running, TempDir, fixtures, until};
 
 use super::Programs;
 use super::idle::footprint;
-use super::measure::{median, time};
+use super::measure::{Contestant, compare, median, time};
 use super::report::Table;
 use crate::Result;
 
@@ -20,6 +21,8 @@ const LINES: (&str, &str) = ("1000000", "40");
 const LONG: (&str, &str) = ("1000000", "1000");
 /// Runs of each.
 const FLOODS: usize = 7;
+const RKT: &str = "rkt, log mode";
+const PODMAN: &str = "podman, k8s-file";
 const APPS: usize = 100;
 const PODS: usize = 500;
 const SLEEP: [&str; 3] = ["--exec=/probe", "--", "sleep"];
@@ -38,45 +41,41 @@ fn stop(rkt: &Rkt, uuid: &str, pod: Running) {
 /// An app that writes lines as fast as it can, in `log` mode and under podman's k8s-file driver.
 pub(crate) fn log(programs: &Programs, table: &mut Table) -> Result<()> {
     let (rkt, image) = probe(programs);
+    let rkt = Rc::new(rkt);
     let (count, size) = LINES;
     let rate = |ms: f64| {
         count
             .parse::<f64>()
             .map_or(f64::NAN, |count| count / ms * 1e3)
     };
-    let ours = || -> Result<_> {
-        let run = measured(rkt.command(&flood(&image, LINES)))?;
-        rkt.gc();
-        Ok(run)
-    };
     if Path::new("/usr/bin/podman").exists() {
         let dir = TempDir::new();
         let _hugetlb = super::peers::Hugetlb::put_aside(dir.path());
-        let image =
+        let theirs =
             super::peers::podman_image(&super::peers::rootfs(&programs.probe, dir.path())?)?;
-        let theirs = || {
-            let mut command = super::peers::podman_run("none");
-            command.args([
-                "--log-driver=k8s-file",
-                image,
-                "/probe",
-                "flood",
-                count,
-                size,
-            ]);
-            measured(command)
-        };
-        // Memory that nobody has used for long is slow: both begin with a run that does not count.
-        let _ = (ours()?, theirs()?);
-        let (mut us, mut them) = (Vec::new(), Vec::new());
-        for _ in 0..FLOODS {
-            us.push(ours()?);
-            them.push(theirs()?);
-        }
+        let ours = (Rc::clone(&rkt), image.clone());
+        let contestants = [
+            Contestant::new(RKT, move |_| {
+                let (rkt, image) = &ours;
+                // The log of the last round is memory for this one's.
+                rkt.gc();
+                rkt.command(&flood(image, LINES))
+            }),
+            Contestant::new(PODMAN, move |_| {
+                let mut command = super::peers::podman_run("none");
+                command.args(["--log-driver=k8s-file", theirs, "/probe"]);
+                command.args(["flood", count, size]);
+                command
+            }),
+        ];
+        let medians = compare(&contestants, FLOODS, PAUSE)?;
         super::peers::clean_up();
-        let ours = medians("rkt, log mode", us, rate);
-        let theirs = medians("podman, k8s-file", them, rate);
-        table.at_least("lines per second / podman k8s-file", theirs / ours, 3.0);
+        let wall = |name: &str| medians.get(name).map_or(f64::NAN, |sample| sample.wall);
+        for name in [RKT, PODMAN] {
+            println!("{name}: {:.0} lines/s", rate(wall(name)));
+        }
+        let ratio = wall(PODMAN) / wall(RKT);
+        table.at_least("lines per second / podman k8s-file", ratio, 3.0);
     }
     let start = Instant::now();
     time(&mut rkt.command(&flood(&image, LONG)))?;
@@ -93,26 +92,6 @@ pub(crate) fn log(programs: &Programs, table: &mut Table) -> Result<()> {
 fn flood<'a>(image: &'a str, (count, size): (&'a str, &'a str)) -> Vec<&'a str> {
     let words = ["--exec=/probe", "--", "flood", count, size];
     [&["run", "--net=none", image], &words[..]].concat()
-}
-
-/// Runs it once; returns the milliseconds that it took, and those of processor time.
-fn measured(mut command: Command) -> Result<(f64, f64)> {
-    let before = super::measure::children_ms()?;
-    let wall = time(&mut command)?;
-    Ok((wall, super::measure::children_ms()? - before))
-}
-
-/// Prints and returns the median of some runs' milliseconds.
-fn medians(name: &str, runs: Vec<(f64, f64)>, rate: impl Fn(f64) -> f64) -> f64 {
-    let (wall, cpu): (Vec<_>, Vec<_>) = runs.into_iter().unzip();
-    let fastest = wall.iter().copied().fold(f64::INFINITY, f64::min);
-    let (wall, cpu) = (median(wall), median(cpu));
-    println!(
-        "{name:<24} {:>10.0} lines/s ({:.0} at best), {cpu:.0} ms of processor time",
-        rate(wall),
-        rate(fastest)
-    );
-    wall
 }
 
 /// Lines of the last pod's log that are not where they belong.
