@@ -31,6 +31,8 @@ pub(crate) struct Sink {
     /// It is /dev/null, or the reader went away: what comes is thrown away, as it would be on a
     /// closed terminal.
     unheard: bool,
+    /// What is read on the way to it.
+    pub(super) buffer: Vec<u8>,
 }
 
 impl Sink {
@@ -47,6 +49,7 @@ impl Sink {
             written: 0,
             stamp: String::new(),
             unheard: is_null,
+            buffer: Vec::new(),
         };
         sink.tick();
         sink
@@ -59,6 +62,11 @@ impl Sink {
 
     pub(crate) fn has_pending(&self) -> bool {
         !self.pending.is_empty()
+    }
+
+    /// Whether anybody gets what it takes.
+    pub(super) fn is_heard(&self) -> bool {
+        !self.unheard
     }
 
     /// Takes [lines] of what `tag` names.
@@ -129,6 +137,7 @@ impl Sink {
 
     /// Lets go of memory.
     pub(crate) fn rest(&mut self) {
+        self.buffer = Vec::new();
         if self.pending.is_empty() {
             self.pending = Vec::new();
         }

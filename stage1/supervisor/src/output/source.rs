@@ -1,21 +1,20 @@
 //! What an app writes to standard output or error.
 
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use memchr::memrchr;
+use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::pipe::fcntl_setpipe_size;
 
 use super::{LINE_MAX, Sink};
 use crate::log::{Log, Origin};
 
-/// So much is read at once: what a pipe holds.
-const READ: usize = 64 * 1024;
-/// So often it is read before others have their turn.
-const READS: usize = 4;
-/// What a pipe is made to hold once it was full: one turn's reading.
-const WIDE: usize = READS * READ;
+/// What a pipe holds; no more is read at once if it goes to somebody who may be slow.
+const PIPE: usize = 64 * 1024;
+/// So much is read before others have their turn, and so much a busy app's pipe is made to hold: each
+/// time that it is emptied, the app is woken, and what comes at once is published at once.
+const TURN: usize = 256 * 1024;
 
 /// The read end of an app's stdout or stderr.
 #[derive(Debug)]
@@ -45,23 +44,34 @@ impl Source {
 
     /// Moves what is there to the sink and the log. `false` once the last writer is gone.
     pub(crate) fn pump(&mut self, sink: &mut Sink, log: &mut Log) -> bool {
-        let mut buffer = [MaybeUninit::uninit(); READ];
         log.tick();
         sink.tick();
-        for _ in 0..READS {
-            match rustix::io::read(&self.pipe, &mut buffer[..]) {
-                Ok(([], _)) => {
+        let mut buffer = std::mem::take(&mut sink.buffer);
+        let goes_on = self.read(&mut buffer, sink, log);
+        sink.buffer = buffer;
+        goes_on
+    }
+
+    fn read(&mut self, buffer: &mut Vec<u8>, sink: &mut Sink, log: &mut Log) -> bool {
+        let mut left = TURN;
+        while left > 0 {
+            let most = if sink.is_heard() { PIPE } else { TURN };
+            buffer.clear();
+            buffer.reserve_exact(most);
+            match rustix::io::read(&self.pipe, spare_capacity(buffer)) {
+                Ok(0) => {
                     self.flush(sink, log);
                     return false;
                 }
-                Ok((bytes, rest)) => {
-                    self.take(bytes, sink, log);
-                    if rest.is_empty() {
+                Ok(length) => {
+                    self.take(buffer, sink, log);
+                    if length > PIPE / 2 {
                         self.widen();
                     }
-                    if !rest.is_empty() || !sink.has_room() {
+                    if length < most || !sink.has_room() {
                         return true;
                     }
+                    left = left.saturating_sub(length);
                 }
                 Err(Errno::AGAIN | Errno::INTR) => return true,
                 Err(_) => return false,
@@ -75,7 +85,7 @@ impl Source {
         if !self.wide {
             self.wide = true;
             // As it was, it works too.
-            let _ = fcntl_setpipe_size(&self.pipe, WIDE);
+            let _ = fcntl_setpipe_size(&self.pipe, TURN);
         }
     }
 
