@@ -59,7 +59,7 @@ pub struct Journal {
     /// What the next file must have room for.
     needed: u64,
     current: Option<JournalFile>,
-    /// Of the last file.
+    /// Of the file before, while there is no other.
     spare: Spare,
     archived: VecDeque<(PathBuf, u64)>,
     last: (u64, u64),
@@ -125,7 +125,7 @@ impl Journal {
         };
         let ripe = match self.append_to_file(stamp, common, own) {
             Err(Error::Full) => {
-                self.rotate()?;
+                self.rotate();
                 self.needed = room_of(own);
                 self.append_to_file(stamp, common, own)?
             }
@@ -164,6 +164,7 @@ impl Journal {
 
     /// Waits until all is written that was [committed](Self::commit).
     pub fn settle(&mut self) {
+        self.spare.wait();
         self.write(JournalFile::settle);
     }
 
@@ -173,17 +174,18 @@ impl Journal {
         };
         if how(file).is_err() {
             self.lost += file.waiting();
-            // Nothing can be written there any more. If it cannot be put aside, the next file
-            // takes its name.
-            let _ = self.put_aside();
+            // Nothing can be written there any more.
+            self.put_aside();
         }
     }
 
     /// How many entries were appended, but could not be written, since it was asked last.
     pub fn take_lost(&mut self) -> u64 {
-        std::mem::take(&mut self.lost)
+        let file = self.current.as_mut().map_or(0, JournalFile::take_lost);
+        std::mem::take(&mut self.lost) + self.spare.take_lost() + file
     }
 
+    #[cold]
     fn create(&mut self) -> Result<JournalFile, Error> {
         std::fs::create_dir_all(&self.dir).map_err(|error| {
             let errno = rustix::io::Errno::from_io_error(&error);
@@ -201,44 +203,47 @@ impl Journal {
         };
         let path = self.dir.join(CURRENT);
         let limit = self.file_limit.max(std::mem::take(&mut self.needed));
-        JournalFile::create(&path, limit, ids, std::mem::take(&mut self.spare))
+        JournalFile::create(&path, limit, ids, &mut self.spare)
     }
 
     /// Makes room for the next file.
-    fn rotate(&mut self) -> Result<(), Error> {
+    #[cold]
+    fn rotate(&mut self) {
         self.commit();
-        self.settle();
-        self.put_aside()
+        self.put_aside();
     }
 
-    fn put_aside(&mut self) -> Result<(), Error> {
-        let Some(mut file) = self.current.take() else {
-            return Ok(());
+    fn put_aside(&mut self) {
+        let Some(file) = self.current.take() else {
+            return;
         };
         let id: String = self.seqnum_id.iter().map(|b| format!("{b:02x}")).collect();
         let (seqnum, realtime) = self.last;
         let name = format!("system@{id}-{seqnum:016x}-{realtime:016x}.journal");
         let path = self.dir.join(name);
-        rustix::fs::rename(file.path(), &path).map_err(Error::io("rename", file.path()))?;
-        file.set_path(path.clone());
-        self.archived.push_back((path, file.size()));
-        self.spare = file.close(true);
+        if file.has_appeared() {
+            self.archived.push_back((path.clone(), file.size()));
+        }
+        self.spare = file.close(Some(path));
         self.file_limit = (self.file_limit * 4).min(self.limits.file_max);
         let mut total: u64 = self.archived.iter().map(|(_, size)| size).sum();
         while total + self.file_limit > self.limits.total {
             let Some((oldest, size)) = self.archived.pop_front() else {
                 break;
             };
+            if self.archived.is_empty() {
+                self.spare.wait();
+            }
             // One that cannot be removed was removed by somebody else.
             let _ = std::fs::remove_file(oldest);
             total -= size;
         }
-        Ok(())
     }
 
     /// Ends the thread that writes, once what it has is written. A process that clones itself must
     /// have none.
     pub fn end_thread(&mut self) {
+        self.spare.wait();
         if let Some(file) = &mut self.current {
             file.end_thread();
         }
@@ -246,6 +251,8 @@ impl Journal {
 
     /// Lets go of memory until the next entry.
     pub fn rest(&mut self) {
+        self.spare.wait();
+        self.lost += self.spare.take_lost();
         self.spare = Spare::default();
         if let Some(file) = &mut self.current {
             file.rest();
@@ -258,7 +265,7 @@ impl Drop for Journal {
         self.commit();
         self.settle();
         if let Some(file) = self.current.take() {
-            file.close(false);
+            file.close(None).wait();
         }
     }
 }

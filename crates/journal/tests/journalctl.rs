@@ -103,6 +103,7 @@ fn files_are_rotated_and_the_oldest_go() {
         write(&mut journal, &format!("{n} {text}"), &web);
     }
     journal.commit();
+    journal.settle();
     let numbers: Vec<u64> = messages(dir.path())
         .iter()
         .map(|m| m.split(' ').next().unwrap().parse().unwrap())
@@ -287,6 +288,76 @@ fn whatever_is_gathered_comes_back() {
         let said = String::from_utf8_lossy(&verified.stderr).into_owned();
         assert!(verified.status.success(), "seed {seed}: {said}");
         assert!(said.matches("PASS").count() >= 2, "{said}");
+    }
+}
+
+/// Fields that came together, and name the same entries so far, part: an app writes to its other stream,
+/// something has one of its fields alone, fields are forgotten. Each still names the entries it is in.
+#[test]
+fn fields_part_that_came_together() {
+    // None, the one that the data object names, in the first array, behind some, behind the longest.
+    for together in [0, 1, 3, 100, 3000, 70_000] {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits {
+            file_min: 64 << 20,
+            file_max: 64 << 20,
+            ..Limits::default()
+        };
+        let mut journal = journal(dir.path(), limits);
+        let fields = ["UNIT=a", "APP=a", "PID=1"].map(|field| field.as_bytes().to_vec());
+        let app = Common::new(fields.to_vec());
+        let (out, err) = (app.with("STREAM=out"), app.with("STREAM=err"));
+        let (info, alarm) = (out.with("PRIORITY=6"), out.with("PRIORITY=1"));
+        let nobody = Common::new(Vec::new());
+        let mut n = 0;
+        let mut lines = |journal: &mut Journal, common: &Common, own: &str, count: usize| {
+            for _ in 0..count {
+                n += 1;
+                let message = format!("line {n}");
+                let fields = [
+                    [&b"MESSAGE="[..], message.as_bytes()],
+                    [own.as_bytes(), b""],
+                ];
+                let some = 1 + usize::from(!own.is_empty());
+                journal.append(common, &fields[..some]).unwrap();
+            }
+        };
+        lines(&mut journal, &info, "", together);
+        journal.commit();
+        lines(&mut journal, &alarm, "", 2);
+        lines(&mut journal, &info, "", 5);
+        lines(&mut journal, &nobody, "APP=a", 3);
+        lines(&mut journal, &nobody, "PID=1", 1);
+        lines(&mut journal, &err, "PRIORITY=1", 4);
+        // More than are remembered.
+        for kind in 0..1200 {
+            lines(&mut journal, &nobody, &format!("KIND={kind}"), 1);
+            lines(&mut journal, &nobody, &format!("KIND={kind}"), 1);
+        }
+        journal.commit();
+        lines(&mut journal, &info, "", 6);
+        lines(&mut journal, &nobody, "UNIT=a", 1);
+        lines(&mut journal, &err, "", 1);
+        journal.commit();
+        journal.settle();
+        let all = together + 2 + 5 + 4 + 6 + 1;
+        let expected = [
+            ("UNIT=a", all + 1),
+            ("APP=a", all + 3),
+            ("PID=1", all + 1),
+            ("STREAM=out", together + 2 + 5 + 6),
+            ("STREAM=err", 4 + 1),
+            ("PRIORITY=6", together + 5 + 6),
+            ("PRIORITY=1", 2 + 4),
+            ("_TRANSPORT=stdout", all + 3 + 1 + 2400 + 1),
+            ("KIND=7", 2),
+        ];
+        for (field, count) in expected {
+            let output = journalctl(dir.path(), &["-o", "cat", "--no-pager", field]);
+            assert_eq!(output.lines().count(), count, "{together}: {field}");
+        }
+        drop(journal);
+        journalctl(dir.path(), &["--verify"]);
     }
 }
 

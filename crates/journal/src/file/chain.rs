@@ -44,6 +44,10 @@ impl Gathered {
         self.0.extend_from_slice(&item(entry));
     }
 
+    pub(super) fn reserve(&mut self, entries: usize) {
+        self.0.reserve(ITEM * entries);
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len() / ITEM
     }
@@ -136,6 +140,27 @@ impl Chain {
 }
 
 impl JournalFile {
+    /// A chain of the same items, which are in the file, and with as much room.
+    pub(super) fn copy(&mut self, chain: &Chain, items: u64) -> Result<Chain, Error> {
+        let mut copy = Chain::default();
+        if chain.first == 0 {
+            return Ok(copy);
+        }
+        let mut bytes = Vec::with_capacity(items as usize * ITEM);
+        let mut next = chain.first;
+        while next != 0 {
+            let size = self.disk.get64(next + object::SIZE) - object::ARRAY_ITEMS;
+            let left = items * object::ITEM - bytes.len() as u64;
+            self.disk
+                .read(next + object::ARRAY_ITEMS, size.min(left), &mut bytes);
+            next = self.disk.get64(next + object::ARRAY_NEXT);
+        }
+        self.array(&mut copy, items + chain.room())?;
+        copy.used = items;
+        self.disk.put(copy.first + object::ARRAY_ITEMS, &bytes);
+        Ok(copy)
+    }
+
     /// Makes sure that an entry finds room in a chain. A [large](Chain::grows_much) chain must have
     /// nothing gathered.
     pub(super) fn lengthen(&mut self, chain: &mut Chain) -> Result<(), Error> {
@@ -144,6 +169,11 @@ impl JournalFile {
         }
         chain.settle(&mut self.disk);
         let capacity = chain.next_capacity();
+        self.array(chain, capacity)
+    }
+
+    /// Puts an array of so many items behind a chain.
+    fn array(&mut self, chain: &mut Chain, capacity: u64) -> Result<(), Error> {
         let size = object::ARRAY_ITEMS + object::ITEM * capacity;
         let array = match capacity > GATHERED {
             true => self.disk.zeros(kind::ENTRY_ARRAY, size)?,

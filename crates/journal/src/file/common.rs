@@ -37,7 +37,7 @@ impl Common {
 /// Such fields in one file, together with those that all entries have.
 #[derive(Debug, Default)]
 pub(super) struct Resolved {
-    number: u64,
+    pub(super) number: u64,
     /// By their offsets, and as an entry names them.
     items: Vec<Item>,
     bytes: Vec<u8>,
@@ -67,6 +67,13 @@ impl Resolved {
     /// Whether all of them are, as most often: an entry's own fields are younger.
     fn are_before(&self, offset: u64) -> bool {
         self.items.last().is_none_or(|last| last.offset < offset)
+    }
+
+    /// Some of what is known by a number are known by another one now.
+    pub(super) fn has_split(&mut self, known: usize, part: usize) {
+        if self.known.contains(&known) {
+            self.known.push(part);
+        }
     }
 
     /// Where in an entry the item behind them is.
@@ -104,6 +111,7 @@ impl JournalFile {
         }
     }
 
+    #[cold]
     fn resolve(&mut self, all: &Common, common: &Common) -> Result<Resolved, Error> {
         let mut resolved = Resolved::default();
         for field in all.fields.iter().chain(&common.fields) {
@@ -115,8 +123,7 @@ impl JournalFile {
         resolved.items.dedup_by_key(|item| item.offset);
         resolved.bytes = resolved.items.iter().flat_map(Item::bytes).collect();
         resolved.entry = self.entry_of(&resolved.bytes);
-        let numbers = resolved.items.iter().map(|item| self.known(item.offset));
-        resolved.known = numbers.collect();
+        resolved.known = self.known_together(&resolved.items)?;
         resolved.number = common.number;
         Ok(resolved)
     }
@@ -134,7 +141,7 @@ impl JournalFile {
     /// Tells the chain of all entries, and the data objects of the common fields, which entries there
     /// are.
     pub(super) fn tell_common(&mut self) {
-        let entries = self.told..self.disk.batch.entries.len();
+        let entries = self.told..self.disk.batch.count();
         self.told = entries.end;
         self.entries.extend(entries.clone(), &mut self.disk);
         let numbers = std::mem::take(&mut self.common.known);
@@ -144,6 +151,7 @@ impl JournalFile {
         self.common.known = numbers;
     }
 
+    #[cold]
     fn make_room(&mut self) -> Result<(), Error> {
         self.tell_common();
         let chains = self.common.known.iter().map(|known| &self.known[*known]);

@@ -1,9 +1,7 @@
 //! The data objects of fields, their names and the tables that find them by hash.
 
-use std::ops::Range;
-
 use super::JournalFile;
-use super::chain::{Chain, item};
+use super::chain::item;
 use crate::Error;
 use crate::format::{kind, object};
 use crate::hash;
@@ -19,18 +17,6 @@ pub(super) struct Table {
     /// Of its items.
     pub(super) offset: u64,
     pub(super) buckets: u64,
-}
-
-/// A data object that more than one entry has.
-#[derive(Debug)]
-pub(super) struct Known {
-    pub(super) offset: u64,
-    /// The first entry; 0 if there is none.
-    first: u64,
-    n_entries: u64,
-    /// The other entries.
-    pub(super) chain: Chain,
-    changed: bool,
 }
 
 /// The object of a field's name.
@@ -50,8 +36,8 @@ pub(super) struct Item {
     pub(super) offset: u64,
     /// For the identity of entries.
     pub(super) jenkins: u64,
-    /// Its number among those that are known; none if it was made just now.
-    pub(super) known: Option<usize>,
+    /// It was made just now.
+    pub(super) is_new: bool,
 }
 
 /// The field that an entry had at a place of its own: the next one mostly has the same.
@@ -87,7 +73,7 @@ impl JournalFile {
         let item = self.data(field)?;
         let [name, value] = field;
         // What was there already may come again.
-        if item.known.is_some() && name.len() + value.len() < SHORT {
+        if !item.is_new && name.len() + value.len() < SHORT {
             let recent = Recent {
                 field: field.concat(),
                 item,
@@ -108,8 +94,7 @@ impl JournalFile {
         let (start, end) = payload.split_at_mut(name.len());
         start.copy_from_slice(name);
         end.copy_from_slice(value);
-        let hash = hash::keyed(&self.ids.file, payload);
-        let jenkins = hash::jenkins(payload);
+        let (hash, jenkins) = hash::both(&self.ids.file, [b"", payload]);
         bytes[object::HASH as usize..object::NEXT_HASH as usize]
             .copy_from_slice(&hash.to_le_bytes());
         let bucket = self.data_table.bucket(hash);
@@ -120,7 +105,7 @@ impl JournalFile {
             return Ok(Item {
                 offset: found,
                 jenkins,
-                known: Some(self.known(found)),
+                is_new: false,
             });
         }
         let name = match self.name(field) {
@@ -136,7 +121,7 @@ impl JournalFile {
         Ok(Item {
             offset,
             jenkins,
-            known: None,
+            is_new: true,
         })
     }
 
@@ -216,66 +201,13 @@ impl JournalFile {
             && self.disk.equals(payload + name.len() as u64, value)
     }
 
-    /// The number of a data object among those that are known.
-    pub(super) fn known(&mut self, offset: u64) -> usize {
-        if let Some(known) = self.known_by_offset.get(&offset) {
-            return *known;
-        }
-        let n_entries = self.disk.get64(offset + object::DATA_N_ENTRIES);
-        let array = self.disk.get64(offset + object::DATA_ENTRY_ARRAY);
-        let first = self.disk.get64(offset + object::DATA_ENTRY);
-        let known = self.known.len();
-        self.known.push(Known {
-            offset,
-            first,
-            n_entries,
-            chain: Chain::find(&mut self.disk, array, n_entries.saturating_sub(1)),
-            changed: false,
-        });
-        self.known_by_offset.insert(offset, known);
-        known
-    }
-
-    /// Notes which gathered entries have a known data object. There is room for them.
-    pub(super) fn refer(&mut self, known: usize, mut entries: Range<usize>) {
-        let known = &mut self.known[known];
-        if entries.is_empty() {
-            return;
-        }
-        known.changed = true;
-        known.n_entries += entries.len() as u64;
-        if known.first == 0 {
-            known.first = self.disk.batch.entries.get(entries.start);
-            entries.start += 1;
-        }
-        if !entries.is_empty() {
-            known.chain.extend(entries, &mut self.disk);
-        }
-    }
-
-    /// Lets data objects and names know what is there when the batch is published.
-    pub(super) fn tell_known(&mut self) {
+    /// Lets names know what is there when the batch is published.
+    pub(super) fn tell_names(&mut self) {
         for name in self.names.iter_mut().filter(|name| name.changed) {
             let at = name.offset + object::FIELD_HEAD_DATA;
             self.disk.put64(at, name.head);
             name.changed = false;
         }
-        for known in self.known.iter_mut().filter(|known| known.changed) {
-            let numbers = [known.first, known.chain.first, known.n_entries];
-            let mut bytes = [0; (object::DATA_PAYLOAD - object::DATA_ENTRY) as usize];
-            bytes[..24].copy_from_slice(numbers.map(u64::to_le_bytes).as_flattened());
-            bytes[24..28].copy_from_slice(&item(known.chain.last));
-            bytes[28..].copy_from_slice(&item(known.chain.used));
-            self.disk.put(known.offset + object::DATA_ENTRY, &bytes);
-            known.changed = false;
-        }
-    }
-}
-
-impl Known {
-    /// How many more entries find room.
-    pub(super) fn room(&self) -> u64 {
-        self.chain.room() + u64::from(self.first == 0)
     }
 }
 

@@ -4,24 +4,30 @@
 //! A page that is first touched through a map costs as much as writing twenty with a call: the
 //! kernel clears it, reserves its block and maps it, one at a time.
 
+mod publish;
+
 use std::fs::File;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, fallocate, ftruncate};
-use rustix::io::Errno;
+use rustix::fs::{FallocateFlags, fallocate};
 use sandbox::filemap::FileMap;
 
+use super::Spare;
 use super::batch::{self, Batch};
-use super::writer::{Job, Writer};
+use super::seen::Seen;
+use super::writer::{Outcome, Writer};
 use crate::Error;
 use crate::format::{aligned, header, object};
 
 /// Disk space is taken in steps of this many bytes, or of this part of what the file may have.
 const STEP: u64 = 256 * 1024;
 const STEPS: u64 = 64;
+/// Or of this one, if much is written, when there is no more left than for so many batches.
+const PARTS: u64 = 4;
+const AHEAD: u64 = 6;
 /// A batch of more bytes is published by a thread, while the next one is gathered.
 const LARGE: usize = 128 * 1024;
 
@@ -29,46 +35,48 @@ const LARGE: usize = 128 * 1024;
 pub(super) struct Disk {
     file: Arc<File>,
     path: PathBuf,
+    /// The name it is going to have.
+    name: Option<PathBuf>,
     /// Bytes the file may have.
     limit: u64,
     /// Bytes it has, all with disk space.
     size: u64,
     /// What is gathered.
     pub(super) batch: Batch,
-    /// The map of the file, and the batch before, which is empty; they are away while that one is
-    /// being published.
-    job: Option<Box<Job>>,
+    /// Of the file that had its name before.
+    spare: Spare,
+    /// The map of the file; it is away while the thread publishes.
+    map: Option<FileMap>,
     writer: Option<Writer>,
-    /// Entries that could not be published, and why the file takes no more.
-    lost: u64,
-    fault: Option<Errno>,
+    outcome: Outcome,
 }
 
 impl Disk {
     pub(super) fn new(
         file: OwnedFd,
-        path: &Path,
+        path: PathBuf,
+        name: &Path,
         limit: u64,
-        [batch, other]: [Batch; 2],
-    ) -> Result<Self, Error> {
+        spare: &mut Spare,
+    ) -> Result<(Self, Seen), Error> {
         let limit = limit.min(u64::from(u32::MAX));
-        let map = FileMap::new(&file, limit).map_err(Error::io("map", path))?;
-        let job = Job {
-            batch: other,
-            map,
-            outcome: Ok(()),
-        };
-        Ok(Self {
+        let map = FileMap::new(&file, limit).map_err(Error::io("map", &path))?;
+        let mut spare = std::mem::take(spare);
+        let mut seen = std::mem::take(&mut spare.seen);
+        seen.begin(limit);
+        let disk = Self {
             file: Arc::new(file.into()),
-            path: path.to_owned(),
+            path,
+            name: Some(name.to_owned()),
             limit,
             size: 0,
-            batch,
-            job: Some(Box::new(job)),
+            batch: spare.batches.pop().unwrap_or_default(),
+            spare,
+            map: Some(map),
             writer: None,
-            lost: 0,
-            fault: None,
-        })
+            outcome: Outcome::default(),
+        };
+        Ok((disk, seen))
     }
 
     /// Makes room for the header; objects come after it.
@@ -78,14 +86,6 @@ impl Disk {
         Ok(())
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(super) fn set_path(&mut self, path: PathBuf) {
-        self.path = path;
-    }
-
     /// Bytes on disk.
     pub(super) fn size(&self) -> u64 {
         self.size
@@ -93,17 +93,17 @@ impl Disk {
 
     /// Where the next object goes.
     pub(super) fn end(&self) -> u64 {
-        self.batch.base + self.batch.fresh.len() as u64
+        self.batch.end()
     }
 
     /// Bytes of new objects that wait to be written.
     pub(super) fn waiting(&self) -> usize {
-        self.batch.fresh.len()
+        self.batch.length()
     }
 
-    /// Entries that could not be published.
-    pub(super) fn lost(&self) -> u64 {
-        self.lost
+    /// How many entries could not be published, as far as it is known, since it was asked last.
+    pub(super) fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.outcome.lost) + self.spare.take_lost()
     }
 
     /// A new object, all zero but for its header, and its bytes.
@@ -111,6 +111,7 @@ impl Disk {
         let offset = self.end();
         let length = aligned(size);
         self.grow(offset + length)?;
+        self.batch.lay_out();
         let fresh = &mut self.batch.fresh;
         let start = fresh.len();
         fresh.resize(start + length as usize, 0);
@@ -119,16 +120,14 @@ impl Disk {
         Ok((offset, bytes))
     }
 
-    /// Room for new objects of so many bytes, if they need no more disk space.
-    pub(super) fn objects(&mut self, bytes: usize) -> Option<(u64, &mut Vec<u8>)> {
-        let offset = self.end();
-        let fits = offset + bytes as u64 <= self.size;
-        fits.then_some((offset, &mut self.batch.fresh))
+    /// Whether new objects of so many bytes need no more disk space.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.end() + bytes as u64 <= self.size
     }
 
     /// An object that is all zero but for its header, and too large to gather.
     pub(super) fn zeros(&mut self, kind: u8, size: u64) -> Result<u64, Error> {
-        if !self.batch.fresh.is_empty() {
+        if self.batch.length() > 0 {
             self.write_fresh()?;
         }
         let offset = self.end();
@@ -142,12 +141,12 @@ impl Disk {
 
     /// Writes new objects that nothing names yet.
     fn write_fresh(&mut self) -> Result<(), Error> {
+        self.batch.lay_out();
         self.here();
-        let Some(job) = &self.job else {
-            return Ok(());
-        };
-        if let Err(errno) = self.batch.write_fresh(&self.file, &job.map) {
-            self.fault = Some(errno);
+        if let Some(map) = &self.map
+            && let Err(errno) = self.batch.write_fresh(&self.file, map)
+        {
+            self.outcome.fault = Some(errno);
         }
         self.batch.base = self.end();
         self.batch.fresh.clear();
@@ -156,7 +155,8 @@ impl Disk {
 
     /// Takes back the objects from an offset on.
     pub(super) fn take_back(&mut self, offset: u64) {
-        self.batch.fresh.truncate(self.index(offset));
+        let length = self.index(offset);
+        self.batch.fresh.truncate(length);
     }
 
     /// Whether what is there is not in the file yet, so that nobody sees it change.
@@ -183,6 +183,7 @@ impl Disk {
     /// Writes some of the gathered entries into an array.
     pub(super) fn put_entries(&mut self, at: u64, entries: Range<usize>) {
         if self.is_fresh(at) {
+            self.batch.lay_out();
             let at = self.index(at);
             let items = self.batch.entries.items(entries);
             if let Some(there) = self.batch.fresh.get_mut(at..at + items.len()) {
@@ -190,13 +191,6 @@ impl Disk {
             }
         } else {
             self.batch.run(at, entries);
-        }
-    }
-
-    /// Changes bytes that are in the file, now.
-    pub(super) fn put_now(&mut self, at: u64, bytes: &[u8]) {
-        if let Some(map) = self.here() {
-            batch::put(map, at, bytes);
         }
     }
 
@@ -213,6 +207,15 @@ impl Disk {
             return bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes));
         }
         self.here().map_or(0, |map| batch::get64(map, at))
+    }
+
+    /// Adds bytes that are in the file to others.
+    pub(super) fn read(&mut self, at: u64, length: u64, into: &mut Vec<u8>) {
+        let start = into.len();
+        into.resize(start + length as usize, 0);
+        if let Some(map) = self.here() {
+            batch::get(map, at, &mut into[start..]);
+        }
     }
 
     pub(super) fn equals(&mut self, at: u64, bytes: &[u8]) -> bool {
@@ -233,88 +236,23 @@ impl Disk {
         })
     }
 
-    fn index(&self, offset: u64) -> usize {
-        // What is gathered is in memory.
-        (offset - self.batch.base) as usize
-    }
-
-    /// Publishes the batch, with which the file has so many entries. One that is large goes to the
-    /// thread; how that ends is told by a later call.
-    ///
-    /// # Errors
-    /// The disk's, of this batch or the one before. Nothing more can be written then.
-    pub(super) fn publish(&mut self, n_entries: u64) -> Result<(), Error> {
-        self.batch.n_entries = n_entries;
-        self.here();
-        self.check()?;
-        self.grow_ahead();
-        let Some(mut job) = self.job.take() else {
-            return Ok(());
-        };
-        std::mem::swap(&mut self.batch, &mut job.batch);
-        self.batch.base = job.batch.base + job.batch.fresh.len() as u64;
-        if job.batch.fresh.len() >= LARGE {
-            if self.writer.is_none() {
-                self.writer = Writer::start(&self.file);
-            }
-            if let Some(writer) = &self.writer {
-                writer.hand_over(job);
-                return Ok(());
-            }
+    /// Where a new object is in memory.
+    fn index(&mut self, offset: u64) -> usize {
+        let index = (offset - self.batch.base) as usize;
+        if index >= self.batch.fresh.len() {
+            self.batch.lay_out();
         }
-        job.work(&self.file);
-        self.done(job);
-        self.check()
+        index
     }
 
-    /// Waits until all that was handed over is published.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub(super) fn settle(&mut self) -> Result<(), Error> {
-        self.here();
-        self.check()
-    }
-
-    /// The map of the file, with all in it that was published.
-    fn here(&mut self) -> Option<&mut FileMap> {
-        if self.job.is_none()
-            && let Some(writer) = &self.writer
-            && let Some(job) = writer.take_back()
-        {
-            self.done(job);
+    /// Disk space that more of such batches need: who writes this one takes it, since two are in each
+    /// other's way.
+    fn need(&self) -> u64 {
+        let length = self.batch.length();
+        if length >= LARGE && self.end() + AHEAD * length as u64 > self.size {
+            return (self.size + self.limit / PARTS).min(self.limit);
         }
-        self.job.as_mut().map(|job| &mut job.map)
-    }
-
-    fn done(&mut self, mut job: Box<Job>) {
-        if let Err(errno) = job.outcome {
-            self.fault = Some(errno);
-            self.lost += job.batch.entries.len() as u64;
-        }
-        job.batch.clear();
-        job.map.set_valid(self.size);
-        self.job = Some(job);
-    }
-
-    /// # Errors
-    /// The disk's, as far as it is known.
-    pub(super) fn check(&self) -> Result<(), Error> {
-        match self.fault {
-            Some(errno) => Err(Error::io("write", &self.path)(errno)),
-            None => Ok(()),
-        }
-    }
-
-    /// Takes the disk space that another such batch needs, since the thread's writing would be in the
-    /// way later.
-    fn grow_ahead(&mut self) {
-        let length = self.batch.fresh.len();
-        if length >= LARGE {
-            let end = self.end() + 2 * length as u64;
-            // If there is none, whoever needs it finds out.
-            let _ = self.grow(end.min(self.limit));
-        }
+        self.size
     }
 
     /// Makes sure that the file has disk space up to `end`: a write into a map of a file without it
@@ -332,47 +270,13 @@ impl Disk {
         fallocate(&*self.file, FallocateFlags::empty(), self.size, more)
             .map_err(Error::io("extend", &self.path))?;
         self.size = size;
-        if let Some(job) = &mut self.job {
-            job.map.set_valid(size);
-        }
+        self.set_valid();
         Ok(())
     }
 
-    /// Ends the thread, once what it has is published.
-    pub(super) fn end_thread(&mut self) {
-        self.here();
-        self.writer = None;
-    }
-
-    /// Lets go of memory, and of the thread.
-    pub(super) fn rest(&mut self) {
-        self.end_thread();
-        self.batch.rest();
-        if let Some(job) = &mut self.job {
-            job.batch.rest();
-            job.map.rest();
-        }
-    }
-
-    /// Its memory.
-    pub(super) fn into_batches(mut self) -> [Batch; 2] {
-        self.here();
-        let other = self.job.map(|job| job.batch).unwrap_or_default();
-        let mut batches = [self.batch, other];
-        batches.iter_mut().for_each(Batch::clear);
-        batches
-    }
-
-    /// Gives back what the file has beyond its last object, and what was not written.
-    pub(super) fn cut(&mut self) {
-        self.here();
-        self.batch.fresh.clear();
-        // What is too much of the file only takes room.
-        if ftruncate(&*self.file, self.batch.base).is_ok() {
-            self.size = self.batch.base;
-        }
-        if let Some(job) = &mut self.job {
-            job.map.set_valid(self.size);
+    fn set_valid(&mut self) {
+        if let Some(map) = &mut self.map {
+            map.set_valid(self.size);
         }
     }
 }

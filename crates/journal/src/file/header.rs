@@ -1,8 +1,14 @@
 //! The head of a file: whose it is, its tables, and the numbers of what is in it.
 
+use std::fs::File;
+use std::path::PathBuf;
+
+use rustix::fs::{ftruncate, rename};
+use sandbox::filemap::FileMap;
+
 use super::data::Table;
 use super::disk::Disk;
-use super::{Ids, Stamp};
+use super::{Ids, Stamp, batch};
 use crate::Error;
 use crate::format::{self, header, kind, object};
 
@@ -28,6 +34,12 @@ impl Numbers {
         self.last_object = self.last_object.max(offset);
     }
 
+    /// There is one more entry, which is not laid out yet.
+    pub(super) fn line(&mut self, stamp: Stamp) {
+        self.objects += 1;
+        self.entry(stamp);
+    }
+
     /// There is one more entry.
     pub(super) fn entry(&mut self, stamp: Stamp) {
         if self.entries == 0 {
@@ -41,7 +53,8 @@ impl Numbers {
     ///
     /// # Errors
     /// The disk's.
-    pub(super) fn publish(&self, disk: &mut Disk, first_array: u64) -> Result<(), Error> {
+    pub(super) fn publish(&mut self, disk: &mut Disk, first_array: u64) -> Result<(), Error> {
+        self.last_object = self.last_object.max(disk.batch.last_line());
         let numbers = [
             (header::ARENA_SIZE, disk.size() - header::SIZE),
             (header::TAIL_OBJECT, self.last_object),
@@ -103,14 +116,33 @@ fn data_buckets(limit: u64) -> u64 {
     (limit * 4 / 768 / 3).max(2047)
 }
 
-/// Says that nothing will be written any more.
-pub(super) fn end(disk: &mut Disk, archived: bool) {
-    let state = match archived {
-        true => format::ARCHIVED,
-        false => format::OFFLINE,
-    };
-    disk.cut();
-    let end = disk.end();
-    disk.put_now(header::ARENA_SIZE, &(end - header::SIZE).to_le_bytes());
-    disk.put_now(header::STATE, &[state]);
+/// How a file ends: nothing will be written any more.
+#[derive(Debug)]
+pub(super) struct End {
+    /// Behind the last object.
+    pub(super) at: u64,
+    /// Its name, and another one if it is put aside.
+    pub(super) path: PathBuf,
+    pub(super) aside: Option<PathBuf>,
+}
+
+impl End {
+    /// Gives back what the file has beyond its last object, and says that it has ended.
+    pub(super) fn write(self, file: &File, map: &mut FileMap) {
+        // What is too much of the file only takes room.
+        if ftruncate(file, self.at).is_ok() {
+            map.set_valid(self.at);
+        }
+        let state = match self.aside {
+            Some(_) => format::ARCHIVED,
+            None => format::OFFLINE,
+        };
+        let arena = self.at - header::SIZE;
+        batch::put(map, header::ARENA_SIZE, &arena.to_le_bytes());
+        batch::put(map, header::STATE, &[state]);
+        if let Some(aside) = self.aside {
+            // If it cannot be put aside, the next file takes its name.
+            let _ = rename(self.path, aside);
+        }
+    }
 }

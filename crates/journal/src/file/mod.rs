@@ -10,9 +10,11 @@ mod common;
 mod data;
 mod disk;
 mod header;
-mod line;
+mod known;
+mod lines;
 mod links;
 mod seen;
+mod spare;
 mod spread;
 mod writer;
 
@@ -20,23 +22,24 @@ use std::collections::HashMap;
 use std::fs::remove_file;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, openat, rename};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::Error;
 use crate::format::{kind, object};
-use batch::Batch;
 use chain::Chain;
-use data::{Item, Known, Name, Recent, Table};
+use data::{Item, Name, Recent, Table};
 use disk::Disk;
 use header::Numbers;
+use known::Known;
 use seen::Seen;
 use spread::Spread;
 
 pub use common::Common;
 pub use data::Field;
+pub(crate) use spare::Spare;
 
 /// So many bytes of objects are gathered at most.
-const RIPE: usize = 2048 * 1024;
+const RIPE: usize = 1024 * 1024;
 /// So many data objects and names are remembered from one batch to the next.
 const REMEMBERED: usize = 1024;
 
@@ -75,13 +78,6 @@ pub(crate) struct Ids {
     pub(crate) seqnum: [u8; 16],
 }
 
-/// Memory of a file that has ended, for the next one.
-#[derive(Debug, Default)]
-pub(crate) struct Spare {
-    batches: [Batch; 2],
-    seen: Seen,
-}
-
 /// A file that entries are appended to.
 #[derive(Debug)]
 pub(crate) struct JournalFile {
@@ -95,6 +91,8 @@ pub(crate) struct JournalFile {
     /// Data objects that may be there.
     seen: Seen,
     known: Vec<Known>,
+    /// So many of them were not forgotten the last time.
+    kept: usize,
     known_by_offset: HashMap<u64, usize, Spread>,
     names: Vec<Name>,
     names_by_name: HashMap<Vec<u8>, usize>,
@@ -114,58 +112,49 @@ pub(crate) struct JournalFile {
 }
 
 impl JournalFile {
-    /// Makes a new file of at most `limit` bytes. Whoever reads meanwhile finds all of its head, or
-    /// no file.
-    pub(crate) fn create(path: &Path, limit: u64, ids: Ids, spare: Spare) -> Result<Self, Error> {
+    /// Makes a new file of at most `limit` bytes. It appears with its first entries, once the file that
+    /// `spare` is from has another name.
+    pub(crate) fn create(
+        path: &Path,
+        limit: u64,
+        ids: Ids,
+        spare: &mut Spare,
+    ) -> Result<Self, Error> {
         let unfinished = path.with_extension("new");
+        // A writer that was killed may have left one.
+        let _ = remove_file(&unfinished);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = openat(CWD, &unfinished, flags, Mode::from_raw_mode(0o640))
             .map_err(Error::io("create", &unfinished))?;
-        let Spare { batches, mut seen } = spare;
-        seen.begin(limit);
-        let created = Disk::new(file, path, limit, batches)
-            .and_then(|disk| Self::format(disk, seen, limit, ids))
-            .and_then(|this| {
-                rename(&unfinished, path).map_err(Error::io("create", path))?;
-                Ok(this)
-            });
-        if created.is_err() {
-            // Half a file is none; the failure to remove it would change nothing.
-            let _ = remove_file(&unfinished);
-        }
-        created
-    }
-
-    fn format(mut disk: Disk, seen: Seen, limit: u64, ids: Ids) -> Result<Self, Error> {
+        let (mut disk, seen) = Disk::new(file, unfinished.clone(), path, limit, spare)
+            .inspect_err(|_| drop(remove_file(&unfinished)))?;
         let mut numbers = Numbers::default();
-        let (field_table, data_table) = header::format(&mut disk, &mut numbers, limit, &ids)?;
-        Ok(Self {
-            disk,
-            ids,
-            numbers,
-            data_table,
-            field_table,
-            entries: Chain::of_all(),
-            seen,
-            known: Vec::new(),
-            known_by_offset: HashMap::default(),
-            names: Vec::new(),
-            names_by_name: HashMap::new(),
-            last_name: 0,
-            recent: [const { None }; RECENT],
-            common: common::Resolved::default(),
-            commons: HashMap::default(),
-            told: 0,
-            own: Vec::new(),
-        })
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.disk.path()
-    }
-
-    pub(crate) fn set_path(&mut self, path: PathBuf) {
-        self.disk.set_path(path);
+        match header::format(&mut disk, &mut numbers, limit, &ids) {
+            Ok((field_table, data_table)) => Ok(Self {
+                disk,
+                ids,
+                numbers,
+                data_table,
+                field_table,
+                entries: Chain::of_all(),
+                seen,
+                known: Vec::new(),
+                kept: 0,
+                known_by_offset: HashMap::default(),
+                names: Vec::new(),
+                names_by_name: HashMap::new(),
+                last_name: 0,
+                recent: [const { None }; RECENT],
+                common: common::Resolved::default(),
+                commons: HashMap::default(),
+                told: 0,
+                own: Vec::new(),
+            }),
+            Err(error) => {
+                *spare = disk.end_file(None);
+                Err(error)
+            }
+        }
     }
 
     /// Bytes that it takes on disk.
@@ -173,9 +162,14 @@ impl JournalFile {
         self.disk.size()
     }
 
-    /// Entries that are not published, and those that cannot be.
+    /// Entries that are not published.
     pub(crate) fn waiting(&self) -> u64 {
-        self.disk.batch.entries.len() as u64 + self.disk.lost()
+        self.disk.batch.count() as u64
+    }
+
+    /// How many entries could not be published, as far as it is known, since it was asked last.
+    pub(crate) fn take_lost(&mut self) -> u64 {
+        self.disk.take_lost()
     }
 
     /// Whether it is time to publish them.
@@ -194,6 +188,7 @@ impl JournalFile {
         common: &Common,
         own: &[Field<'_>],
     ) -> Result<(), Error> {
+        self.disk.check()?;
         self.have(all, common)?;
         if let [field] = own
             && self.append_line(stamp, *field)
@@ -220,27 +215,25 @@ impl JournalFile {
             .iter()
             .fold(self.common.xor, |xor, item| xor ^ item.jenkins);
         // Of two that are the same, the one that was there already knows more.
-        items.sort_unstable_by_key(|item| (item.offset, item.known.is_none()));
+        items.sort_unstable_by_key(|item| (item.offset, item.is_new));
         items.dedup_by_key(|item| item.offset);
         items.retain(|item| !self.common.has(item));
-        for known in items.iter().filter_map(|item| item.known) {
+        for item in items.iter().filter(|item| !item.is_new) {
+            let known = self.known_alone(item.offset)?;
             self.make_room_for(known)?;
         }
         let entry = self.entry(stamp, xor, items)?;
-        let number = self.disk.batch.entries.len();
+        let number = self.disk.batch.count();
         self.disk.batch.entries.push(entry);
         self.common.room -= 1;
         for item in items {
-            match item.known {
-                // Nobody else has it.
-                None if self.disk.is_fresh(item.offset) => {
-                    self.disk.put64(item.offset + object::DATA_ENTRY, entry);
-                    self.disk.put64(item.offset + object::DATA_N_ENTRIES, 1);
-                }
-                known => {
-                    let known = known.unwrap_or_else(|| self.known(item.offset));
-                    self.refer(known, number..number + 1);
-                }
+            // Nobody else has it.
+            if item.is_new && self.disk.is_fresh(item.offset) {
+                self.disk.put64(item.offset + object::DATA_ENTRY, entry);
+                self.disk.put64(item.offset + object::DATA_N_ENTRIES, 1);
+            } else {
+                let known = self.known(item.offset);
+                self.refer(known, number..number + 1);
             }
         }
         self.numbers.entry(stamp);
@@ -278,17 +271,16 @@ impl JournalFile {
     /// The disk's. Nothing more can be written then, and the [waiting](Self::waiting) entries are
     /// lost.
     pub(crate) fn commit(&mut self) -> Result<(), Error> {
-        match self.disk.batch.entries.len() {
-            0 => self.disk.check()?,
+        match self.disk.batch.count() {
+            0 => return self.disk.check(),
             _ => self.publish()?,
         }
-        let most = self.known.len().max(self.names.len());
+        let most = (self.known.len() - self.kept).max(self.names.len());
         if most.max(self.commons.len()) > REMEMBERED {
             self.common = common::Resolved::default();
             self.commons.clear();
             self.recent = [const { None }; RECENT];
-            self.known.clear();
-            self.known_by_offset.clear();
+            self.forget_known();
             self.names.clear();
             self.names_by_name.clear();
         }
@@ -306,10 +298,8 @@ impl JournalFile {
     fn publish(&mut self) -> Result<(), Error> {
         self.tell_common();
         self.entries.settle(&mut self.disk);
-        for known in &mut self.known {
-            known.chain.settle(&mut self.disk);
-        }
         self.tell_known();
+        self.tell_names();
         self.told = 0;
         self.numbers.publish(&mut self.disk, self.entries.first)
     }
@@ -326,12 +316,16 @@ impl JournalFile {
         self.disk.rest();
     }
 
-    /// Ends the file: another one takes what comes next, or nothing comes any more.
-    pub(crate) fn close(mut self, archived: bool) -> Spare {
-        header::end(&mut self.disk, archived);
-        Spare {
-            batches: self.disk.into_batches(),
-            seen: self.seen,
-        }
+    /// Whether there is a file that others see.
+    pub(crate) fn has_appeared(&self) -> bool {
+        self.disk.has_appeared()
+    }
+
+    /// Ends the file, which gets this name if another one takes what comes next. If a thread writes it,
+    /// that ends it once all is written.
+    pub(crate) fn close(self, aside: Option<PathBuf>) -> Spare {
+        let mut spare = self.disk.end_file(aside);
+        spare.seen = self.seen;
+        spare
     }
 }

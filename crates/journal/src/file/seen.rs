@@ -3,29 +3,19 @@
 
 use super::links::has;
 
-const PARTS: usize = 64;
+const PARTS: usize = 256;
 /// More of it is given back when nothing happens.
 const KEPT: usize = 8 * 1024;
 
-/// Two looks. The first is at two bits by each one's hash (a Bloom filter), in one word: nearly always
+/// Two looks. The first is at three bits by each one's hash (a Bloom filter), in one word: nearly always
 /// enough, and what follows is nearly always the same. The second compares half of the hash: of a
 /// file's hundred thousand objects hardly two have that and their part in common.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Seen {
     bits: Vec<u64>,
-    parts: [Vec<u32>; PARTS],
+    parts: Vec<Vec<u32>>,
     /// Whether there are objects whose hashes were forgotten.
     forgotten: bool,
-}
-
-impl Default for Seen {
-    fn default() -> Self {
-        Self {
-            bits: Vec::new(),
-            parts: [const { Vec::new() }; PARTS],
-            forgotten: false,
-        }
-    }
 }
 
 impl Seen {
@@ -36,6 +26,7 @@ impl Seen {
         self.bits.clear();
         self.bits.resize(words as usize, 0);
         self.parts.iter_mut().for_each(Vec::clear);
+        self.parts.resize_with(PARTS, Vec::new);
         self.forgotten = false;
     }
 
@@ -43,7 +34,8 @@ impl Seen {
     pub(super) fn insert(&mut self, hash: u64) -> bool {
         // The tables go by the rest of the division; this by the other end.
         let at = (hash >> 6) as usize & (self.bits.len() - 1);
-        let bits = 1 << (hash & 63) | 1 << (hash >> 58);
+        let bits = [hash, hash >> 52, hash >> 58].map(|place| 1 << (place & 63));
+        let bits = bits.into_iter().fold(0, |all, bit: u64| all | bit);
         let may_be_there = self.bits[at] & bits == bits;
         self.bits[at] |= bits;
         let part = &mut self.parts[(hash >> 26) as usize % PARTS];
@@ -52,14 +44,14 @@ impl Seen {
             return true;
         }
         part.push(half);
-        self.forgotten
+        self.forgotten && may_be_there
     }
 
     /// Lets go of much memory.
     pub(super) fn rest(&mut self) {
         let length: usize = self.parts.iter().map(Vec::len).sum();
         if length > KEPT {
-            self.parts = [const { Vec::new() }; PARTS];
+            self.parts.fill_with(Vec::new);
             self.forgotten = true;
         }
     }
@@ -79,6 +71,6 @@ mod tests {
         assert!((0..100_000).all(|n| seen.insert(hash(n))));
         assert!(!seen.insert(0) && seen.insert(0));
         seen.rest();
-        assert!(seen.insert(hash(5)) && seen.insert(hash(200_000)));
+        assert!((0..100_000).all(|n| seen.insert(hash(n))));
     }
 }
