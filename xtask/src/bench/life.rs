@@ -38,7 +38,8 @@ fn stop(rkt: &Rkt, uuid: &str, pod: Running) {
     pod.finish();
 }
 
-/// An app that writes lines as fast as it can, in `log` mode and under podman's k8s-file driver.
+/// An app that writes lines as fast as it can: in `log` mode, under podman's k8s-file driver, and to the
+/// journald that the original's pods had.
 pub(crate) fn log(programs: &Programs, table: &mut Table) -> Result<()> {
     let (rkt, image) = probe(programs);
     let rkt = Rc::new(rkt);
@@ -76,6 +77,11 @@ pub(crate) fn log(programs: &Programs, table: &mut Table) -> Result<()> {
         }
         let ratio = wall(PODMAN) / wall(RKT);
         table.at_least("lines per second / podman k8s-file", ratio, 3.0);
+        if let Some(theirs) = super::journald::lines_per_second(&programs.probe, size)? {
+            println!("journald: {theirs:.0} lines/s");
+            let ratio = rate(wall(RKT)) / theirs;
+            table.at_least("lines per second / journald", ratio, 10.0);
+        }
     }
     let start = Instant::now();
     time(&mut rkt.command(&flood(&image, LONG)))?;

@@ -4,6 +4,7 @@ mod bulk;
 mod containerd;
 mod fetch;
 mod idle;
+mod journald;
 mod life;
 mod measure;
 mod net;
