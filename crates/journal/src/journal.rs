@@ -157,7 +157,7 @@ impl Journal {
     }
 
     /// Writes what was appended, so that others read it and this process's death loses nothing. If it
-    /// is much, a thread does so meanwhile: [`Self::settle`] waits for it.
+    /// is much, or comes right after much, a thread does so meanwhile: [`Self::settle`] waits for it.
     pub fn commit(&mut self) {
         self.write(JournalFile::commit);
     }

@@ -147,6 +147,7 @@ impl Disk {
         spare.batches.push(self.batch);
         spare.lost += self.outcome.lost;
         match (&self.writer, &mut self.map) {
+            // It may not even have the space for its head.
             _ if self.name.is_some() => {}
             (Some(writer), map) => writer.end_file(end, map.take()),
             (None, Some(map)) => end.write(&self.file, map),
