@@ -92,6 +92,11 @@ pub(crate) mod object {
         head
     }
 
+    /// Puts bytes into an object.
+    pub(crate) fn put(object: &mut [u8], at: u64, bytes: &[u8]) {
+        object[at as usize..][..bytes.len()].copy_from_slice(bytes);
+    }
+
     /// Bytes of an offset in an entry or an array, of compact files.
     pub(crate) const ITEM: u64 = 4;
     /// The same of others: an offset, and in an entry the hash behind it.

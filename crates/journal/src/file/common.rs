@@ -132,9 +132,9 @@ impl JournalFile {
     fn entry_of(&self, items: &[u8]) -> Vec<u8> {
         let size = object::ENTRY_ITEMS + items.len() as u64 + object::ITEM;
         let mut entry = vec![0; aligned(size) as usize];
-        entry[..object::HEADER as usize].copy_from_slice(&object::head(kind::ENTRY, size));
-        entry[object::ENTRY_BOOT as usize..][..16].copy_from_slice(&self.ids.boot);
-        entry[object::ENTRY_ITEMS as usize..][..items.len()].copy_from_slice(items);
+        object::put(&mut entry, 0, &object::head(kind::ENTRY, size));
+        object::put(&mut entry, object::ENTRY_BOOT, &self.ids.boot);
+        object::put(&mut entry, object::ENTRY_ITEMS, items);
         entry
     }
 

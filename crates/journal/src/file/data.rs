@@ -88,36 +88,27 @@ impl JournalFile {
     /// The data object of a field, made if it is not there.
     pub(super) fn data(&mut self, field: Field<'_>) -> Result<Item, Error> {
         let [name, value] = field;
-        let size = object::DATA_PAYLOAD + (name.len() + value.len()) as u64;
-        let (offset, bytes) = self.disk.object(kind::DATA, size)?;
-        let payload = &mut bytes[object::DATA_PAYLOAD as usize..size as usize];
-        let (start, end) = payload.split_at_mut(name.len());
-        start.copy_from_slice(name);
-        end.copy_from_slice(value);
-        let (hash, jenkins) = hash::both(&self.ids.file, [b"", payload]);
-        bytes[object::HASH as usize..object::NEXT_HASH as usize]
-            .copy_from_slice(&hash.to_le_bytes());
+        let (hash, jenkins) = hash::both(&self.ids.file, field);
         let bucket = self.data_table.bucket(hash);
         if self.seen.insert(hash)
             && let Some(found) = self.find(bucket, hash, field, object::DATA_PAYLOAD)
         {
-            self.disk.take_back(offset);
             return Ok(Item {
                 offset: found,
                 jenkins,
                 is_new: false,
             });
         }
-        let name = match self.name(field) {
-            Ok(name) => name,
-            Err(error) => {
-                self.disk.take_back(offset);
-                return Err(error);
-            }
-        };
-        let before = self.names[name].head;
-        self.disk.put64(offset + object::DATA_NEXT_FIELD, before);
-        self.added(name, bucket, offset);
+        let number = self.name(field)?;
+        let before = self.names[number].head;
+        let start = object::DATA_PAYLOAD + name.len() as u64;
+        let size = start + value.len() as u64;
+        let (offset, bytes) = self.disk.object(kind::DATA, size)?;
+        object::put(bytes, object::HASH, &hash.to_le_bytes());
+        object::put(bytes, object::DATA_NEXT_FIELD, &before.to_le_bytes());
+        object::put(bytes, object::DATA_PAYLOAD, name);
+        object::put(bytes, start, value);
+        self.added(number, bucket, offset);
         Ok(Item {
             offset,
             jenkins,
@@ -168,9 +159,8 @@ impl JournalFile {
         }
         let size = object::FIELD_PAYLOAD + name.len() as u64;
         let (offset, bytes) = self.disk.object(kind::FIELD, size)?;
-        bytes[object::HASH as usize..object::NEXT_HASH as usize]
-            .copy_from_slice(&hash.to_le_bytes());
-        bytes[object::FIELD_PAYLOAD as usize..size as usize].copy_from_slice(name);
+        object::put(bytes, object::HASH, &hash.to_le_bytes());
+        object::put(bytes, object::FIELD_PAYLOAD, name);
         self.numbers.object(offset);
         self.numbers.fields += 1;
         self.disk.batch.links.push(bucket, offset);

@@ -91,16 +91,6 @@ impl Disk {
         self.size
     }
 
-    /// Where the next object goes.
-    pub(super) fn end(&self) -> u64 {
-        self.batch.end()
-    }
-
-    /// Bytes of new objects that wait to be written.
-    pub(super) fn waiting(&self) -> usize {
-        self.batch.length()
-    }
-
     /// How many entries could not be published, as far as it is known, since it was asked last.
     pub(super) fn take_lost(&mut self) -> u64 {
         std::mem::take(&mut self.outcome.lost) + self.spare.take_lost()
@@ -108,7 +98,7 @@ impl Disk {
 
     /// A new object, all zero but for its header, and its bytes.
     pub(super) fn object(&mut self, kind: u8, size: u64) -> Result<(u64, &mut [u8]), Error> {
-        let offset = self.end();
+        let offset = self.batch.end();
         let length = aligned(size);
         self.grow(offset + length)?;
         self.batch.lay_out();
@@ -116,13 +106,13 @@ impl Disk {
         let start = fresh.len();
         fresh.resize(start + length as usize, 0);
         let bytes = &mut fresh[start..];
-        bytes[..object::HEADER as usize].copy_from_slice(&object::head(kind, size));
+        object::put(bytes, 0, &object::head(kind, size));
         Ok((offset, bytes))
     }
 
     /// Whether new objects of so many bytes need no more disk space.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
-        self.end() + bytes as u64 <= self.size
+        self.batch.end() + bytes as u64 <= self.size
     }
 
     /// An object that is all zero but for its header, and too large to gather.
@@ -130,7 +120,7 @@ impl Disk {
         if self.batch.length() > 0 {
             self.write_fresh()?;
         }
-        let offset = self.end();
+        let offset = self.batch.end();
         let end = offset + aligned(size);
         self.grow(end)?;
         self.batch.put(offset, &object::head(kind, size));
@@ -148,15 +138,9 @@ impl Disk {
         {
             self.outcome.fault = Some(errno);
         }
-        self.batch.base = self.end();
+        self.batch.base = self.batch.end();
         self.batch.fresh.clear();
         self.check()
-    }
-
-    /// Takes back the objects from an offset on.
-    pub(super) fn take_back(&mut self, offset: u64) {
-        let length = self.index(offset);
-        self.batch.fresh.truncate(length);
     }
 
     /// Whether what is there is not in the file yet, so that nobody sees it change.
@@ -249,7 +233,7 @@ impl Disk {
     /// other's way.
     fn need(&self) -> u64 {
         let length = self.batch.length();
-        if length >= LARGE && self.end() + AHEAD * length as u64 > self.size {
+        if length >= LARGE && self.batch.end() + AHEAD * length as u64 > self.size {
             return (self.size + self.limit / PARTS).min(self.limit);
         }
         self.size

@@ -28,7 +28,7 @@ impl Known {
     }
 
     /// Whether there is more than one of them, so that what is known of them is not in the file alone.
-    pub(super) fn is_shared(&self) -> bool {
+    fn is_shared(&self) -> bool {
         self.objects.len() > 1
     }
 }

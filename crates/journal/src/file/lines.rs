@@ -87,9 +87,7 @@ impl Lines {
                 text = rest;
                 let size = HEAD + payload.len();
                 let mut head = [0; HEAD];
-                let mut put = |at: u64, bytes: &[u8]| {
-                    head[at as usize..][..bytes.len()].copy_from_slice(bytes);
-                };
+                let mut put = |at, bytes: &[u8]| object::put(&mut head, at, bytes);
                 put(0, &object::head(kind::DATA, size as u64));
                 put(object::HASH, &line.hash.to_le_bytes());
                 put(object::DATA_NEXT_FIELD, &before.to_le_bytes());
@@ -115,9 +113,7 @@ impl Lines {
                 let start = into.len();
                 into.extend_from_slice(template);
                 let entry = &mut into[start..];
-                let mut put = |at: u64, bytes: &[u8]| {
-                    entry[at as usize..][..bytes.len()].copy_from_slice(bytes);
-                };
+                let mut put = |at, bytes: &[u8]| object::put(entry, at, bytes);
                 put(object::ENTRY_SEQNUM, &seqnum.to_le_bytes());
                 put(object::ENTRY_XOR, &(run.xor ^ line.jenkins).to_le_bytes());
                 put(run.item, &item(data));

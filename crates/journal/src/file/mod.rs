@@ -59,13 +59,9 @@ pub(crate) struct Stamp {
 impl Stamp {
     /// Puts it into an entry, with the entry's identity.
     fn put(&self, entry: &mut [u8], xor: u64) {
-        let mut put = |at: u64, new: &[u8]| entry[at as usize..][..new.len()].copy_from_slice(new);
-        let numbers = [self.seqnum, self.realtime, self.monotonic];
-        put(
-            object::ENTRY_SEQNUM,
-            numbers.map(u64::to_le_bytes).as_flattened(),
-        );
-        put(object::ENTRY_XOR, &xor.to_le_bytes());
+        let numbers = [self.seqnum, self.realtime, self.monotonic].map(u64::to_le_bytes);
+        object::put(entry, object::ENTRY_SEQNUM, numbers.as_flattened());
+        object::put(entry, object::ENTRY_XOR, &xor.to_le_bytes());
     }
 }
 
@@ -174,7 +170,7 @@ impl JournalFile {
 
     /// Whether it is time to publish them.
     pub(crate) fn is_ripe(&self) -> bool {
-        self.disk.waiting() >= RIPE
+        self.disk.batch.length() >= RIPE
     }
 
     /// Gathers an entry of the fields that all have, those it has in common with others, and its own.
@@ -247,7 +243,7 @@ impl JournalFile {
         let (entry, bytes) = self.disk.object(kind::ENTRY, size)?;
         let (head, mut rest) = bytes.split_at_mut(object::ENTRY_ITEMS as usize);
         stamp.put(head, xor);
-        head[object::ENTRY_BOOT as usize..][..16].copy_from_slice(&self.ids.boot);
+        object::put(head, object::ENTRY_BOOT, &self.ids.boot);
         let mut written = 0;
         let mut put = |items: &[u8]| {
             let (place, behind) = std::mem::take(&mut rest).split_at_mut(items.len());

@@ -27,7 +27,7 @@ impl Disk {
         self.batch.size = self.size;
         self.batch.needed = self.need();
         self.batch.prepare();
-        let end = self.end();
+        let end = self.batch.end();
         let is_large = self.batch.length() >= LARGE;
         if is_large && self.writer.is_none() {
             self.writer = Writer::start(&self.file, RIPE);
