@@ -2,22 +2,16 @@
 //! and what could not is counted once.
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod support;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use journal::{Common, Identity, Journal, Limits, Reader, files};
+use journal::{Common, Journal, Limits, Reader, files};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-const MACHINE: &str = "123456789abc4def8123456789abcdef";
-
-fn journal(dir: &Path, limits: Limits) -> Journal {
-    let identity = Identity {
-        machine: *b"\x12\x34\x56\x78\x9a\xbc\x4d\xef\x81\x23\x45\x67\x89\xab\xcd\xef",
-        boot: [7; 16],
-    };
-    Journal::new(dir.join(MACHINE), identity, limits, Vec::new())
-}
+use support::{MACHINE, journal, journalctl};
 
 fn common(fields: &[&str]) -> Common {
     Common::new(
@@ -44,19 +38,6 @@ fn whole_entries(dir: &Path) -> usize {
         std::iter::from_fn(|| reader.next_entry().unwrap().map(drop)).count()
     };
     files.iter().map(count).sum()
-}
-
-fn journalctl(dir: &Path, args: &[&str]) -> String {
-    let mut command = Command::new("journalctl");
-    let output = command
-        .arg("--directory")
-        .arg(dir)
-        .args(args)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{args:?}: {said}");
-    String::from_utf8(output.stdout).unwrap()
 }
 
 /// A file system of a few megabytes, unmounted at the end.
@@ -86,7 +67,7 @@ impl Drop for Small {
 fn each_entry_has_the_time_of_both_clocks() {
     for count in 20..80 {
         let dir = tempfile::tempdir().unwrap();
-        let mut journal = journal(dir.path(), Limits::default());
+        let mut journal = journal(dir.path(), Limits::default(), &[]);
         let app = common(&["APP=a"]);
         for n in 0..count {
             journal.tick();
@@ -108,7 +89,7 @@ fn a_full_disk_loses_what_it_says() {
             file_max: 1 << 20,
             ..Limits::default()
         };
-        let mut journal = journal(dir, limits);
+        let mut journal = journal(dir, limits, &[]);
         let app = common(&["APP=a"]);
         let other = dir.join("other");
         let (mut taken, mut lost) = (0, 0);
@@ -142,7 +123,7 @@ fn a_full_disk_loses_what_it_says() {
 #[test]
 fn a_name_that_is_taken_and_given_back() {
     let dir = tempfile::tempdir().unwrap();
-    let mut journal = journal(dir.path(), Limits::default());
+    let mut journal = journal(dir.path(), Limits::default(), &[]);
     let app = common(&["APP=a"]);
     let name = dir.path().join(MACHINE).join("system.journal");
     std::fs::create_dir_all(name.join("somebody")).unwrap();
@@ -168,7 +149,7 @@ fn what_a_killed_writer_left_is_in_nobodys_way() {
     let left = dir.path().join(MACHINE).join("system.new");
     std::fs::create_dir_all(left.parent().unwrap()).unwrap();
     std::fs::write(&left, "half a file").unwrap();
-    let mut journal = journal(dir.path(), Limits::default());
+    let mut journal = journal(dir.path(), Limits::default(), &[]);
     assert!(append(&mut journal, &common(&[]), "first"));
     journal.commit();
     assert!(!left.exists());
@@ -209,7 +190,7 @@ fn fields_part_that_could_not_be_written() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let mut journal = journal(dir.path(), Limits::default());
+    let mut journal = journal(dir.path(), Limits::default(), &[]);
     let (both, one) = (common(&["P=1", "Q=1"]), common(&["P=1"]));
     let mut taken = 0;
     for n in 0..1500 {
@@ -234,7 +215,7 @@ fn fields_that_parted_are_not_forgotten() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let mut journal = journal(dir.path(), Limits::default());
+    let mut journal = journal(dir.path(), Limits::default(), &[]);
     let (both, one, none) = (common(&["P=1", "Q=1"]), common(&["P=1"]), common(&[]));
     for n in 0..50 {
         assert!(append(&mut journal, &both, &format!("both {n}")));

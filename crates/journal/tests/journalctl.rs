@@ -1,24 +1,16 @@
 //! What is written is what comes back, here and in the real `journalctl`.
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod support;
+
 use std::path::Path;
 use std::process::Command;
 
-use journal::{Common, Error, Identity, Journal, Limits, Reader, files};
+use journal::{Common, Error, Journal, Limits, Reader, files};
 
-const IDENTITY: Identity = Identity {
-    machine: *b"\x12\x34\x56\x78\x9a\xbc\x4d\xef\x81\x23\x45\x67\x89\xab\xcd\xef",
-    boot: [7; 16],
-};
+use support::{IDENTITY, MACHINE, journal, journalctl};
 
-fn journal(dir: &Path, limits: Limits) -> Journal {
-    Journal::new(
-        dir.join("123456789abc4def8123456789abcdef"),
-        IDENTITY,
-        limits,
-        vec![b"_TRANSPORT=stdout".to_vec()],
-    )
-}
+const ALL: &[&str] = &["_TRANSPORT=stdout"];
 
 fn common(app: &str) -> Common {
     Common::new(vec![format!("SYSLOG_IDENTIFIER={app}").into_bytes()])
@@ -31,7 +23,7 @@ fn write(journal: &mut Journal, text: &str, app: &Common) {
 
 fn messages(dir: &Path) -> Vec<String> {
     let mut all = Vec::new();
-    for file in files(&dir.join("123456789abc4def8123456789abcdef")).unwrap() {
+    for file in files(&dir.join(MACHINE)).unwrap() {
         let mut reader = Reader::open(&file).unwrap();
         while let Some(entry) = reader.next_entry().unwrap() {
             let message = String::from_utf8(entry.get("MESSAGE").unwrap().to_vec());
@@ -42,26 +34,10 @@ fn messages(dir: &Path) -> Vec<String> {
     all
 }
 
-fn journalctl(dir: &Path, args: &[&str]) -> String {
-    let output = Command::new("journalctl")
-        .arg("--directory")
-        .arg(dir)
-        .args(args)
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success(),
-        "{args:?}: {text}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    text
-}
-
 #[test]
 fn journalctl_reads_and_verifies_it() {
     let dir = tempfile::tempdir().unwrap();
-    let mut journal = journal(dir.path(), Limits::default());
+    let mut journal = journal(dir.path(), Limits::default(), ALL);
     let expected: Vec<String> = (0..5000).map(|n| format!("line {}", n % 4000)).collect();
     let apps = [common("web"), common("db")];
     for (n, line) in expected.iter().enumerate() {
@@ -73,7 +49,7 @@ fn journalctl_reads_and_verifies_it() {
         if finished {
             drop(std::mem::replace(
                 &mut journal,
-                self::journal(&dir.path().join("x"), Limits::default()),
+                self::journal(&dir.path().join("x"), Limits::default(), ALL),
             ));
         }
         assert_eq!(messages(dir.path()), expected);
@@ -96,7 +72,7 @@ fn files_are_rotated_and_the_oldest_go() {
         file_max: 2 << 20,
         total: 6 << 20,
     };
-    let mut journal = journal(dir.path(), limits);
+    let mut journal = journal(dir.path(), limits, ALL);
     let text = "x".repeat(200);
     let web = common("web");
     for n in 0..40_000 {
@@ -111,7 +87,7 @@ fn files_are_rotated_and_the_oldest_go() {
     assert_eq!(numbers.last(), Some(&39_999));
     assert!(numbers.windows(2).all(|w| w[0] + 1 == w[1]), "no hole");
     assert!(numbers.len() > 5_000, "{}", numbers.len());
-    let all = files(&dir.path().join("123456789abc4def8123456789abcdef")).unwrap();
+    let all = files(&dir.path().join(MACHINE)).unwrap();
     let size: u64 = all.iter().map(|f| f.metadata().unwrap().len()).sum();
     assert!(all.len() >= 3 && size <= limits.total, "{all:?} {size}");
     drop(journal);
@@ -123,7 +99,7 @@ fn files_are_rotated_and_the_oldest_go() {
 #[test]
 fn binary_fields_and_long_ones() {
     let dir = tempfile::tempdir().unwrap();
-    let mut journal = journal(dir.path(), Limits::default());
+    let mut journal = journal(dir.path(), Limits::default(), ALL);
     let long = [b"MESSAGE=".to_vec(), vec![0xff; 300_000], b"\n\0".to_vec()].concat();
     let web = common("web");
     journal
@@ -136,7 +112,7 @@ fn binary_fields_and_long_ones() {
     }
     write(&mut journal, "short", &web);
     drop(journal);
-    let all = files(&dir.path().join("123456789abc4def8123456789abcdef")).unwrap();
+    let all = files(&dir.path().join(MACHINE)).unwrap();
     let mut reader = Reader::open(&all[0]).unwrap();
     let entry = reader.next_entry().unwrap().unwrap();
     assert_eq!(entry.get("MESSAGE"), Some(&long[8..]));
@@ -152,15 +128,13 @@ fn damaged_files_are_told() {
         file_min: 256 << 10,
         ..Limits::default()
     };
-    let mut journal = journal(dir.path(), limits);
+    let mut journal = journal(dir.path(), limits, ALL);
     let web = common("web");
     for n in 0..100 {
         write(&mut journal, &format!("line {n}"), &web);
     }
     drop(journal);
-    let file = files(&dir.path().join("123456789abc4def8123456789abcdef"))
-        .unwrap()
-        .remove(0);
+    let file = files(&dir.path().join(MACHINE)).unwrap().remove(0);
     let whole = std::fs::read(&file).unwrap();
     // Whatever byte is changed or wherever it is cut: an answer, never a panic or an endless loop.
     let mut state = 1u64;
@@ -227,7 +201,7 @@ fn whatever_is_gathered_comes_back() {
             file_max: 12 << 20,
             ..Limits::default()
         };
-        let mut journal = journal(dir.path(), limits);
+        let mut journal = journal(dir.path(), limits, ALL);
         let apps: Vec<Common> = (0..3).map(|n| common(&format!("app{n}"))).collect();
         let mut expected = Vec::new();
         let mut of_app = 0;
@@ -303,7 +277,7 @@ fn fields_part_that_came_together() {
             file_max: 64 << 20,
             ..Limits::default()
         };
-        let mut journal = journal(dir.path(), limits);
+        let mut journal = journal(dir.path(), limits, ALL);
         let fields = ["UNIT=a", "APP=a", "PID=1"].map(|field| field.as_bytes().to_vec());
         let app = Common::new(fields.to_vec());
         let (out, err) = (app.with("STREAM=out"), app.with("STREAM=err"));
@@ -365,7 +339,7 @@ fn fields_part_that_came_together() {
 #[test]
 fn a_commit_is_seen_at_once() {
     let dir = tempfile::tempdir().unwrap();
-    let mut journal = journal(dir.path(), Limits::default());
+    let mut journal = journal(dir.path(), Limits::default(), ALL);
     let web = common("web");
     let lines = |count: usize| (0..count).map(|n| format!("line {n}")).collect::<Vec<_>>();
     for end in (0..1500).step_by(5) {
