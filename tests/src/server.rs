@@ -42,6 +42,7 @@ pub struct Reply {
     cut: Option<usize>,
     endless: bool,
     stalls: bool,
+    last: bool,
 }
 
 impl Reply {
@@ -83,6 +84,12 @@ impl Reply {
     pub fn stall_after(mut self, bytes: usize) -> Self {
         self.cut = Some(bytes);
         self.stalls = true;
+        self
+    }
+
+    /// Closes the connection when something else is asked on it, without saying so before.
+    pub fn last(mut self) -> Self {
+        self.last = true;
         self
     }
 
@@ -228,8 +235,13 @@ fn serve(stream: impl Read + Write, answer: &Handler, requests: &Mutex<Vec<Reque
     let mut stream = BufReader::new(stream);
     while let Some(request) = read(&mut stream) {
         requests.lock().unwrap().push(request.clone());
-        match answer(&request).write(stream.get_mut()) {
-            Ok(true) => {}
+        let reply = answer(&request);
+        match reply.write(stream.get_mut()) {
+            Ok(true) if !reply.last => {}
+            Ok(true) => {
+                let _ = stream.fill_buf();
+                return;
+            }
             _ => return,
         }
     }

@@ -214,3 +214,29 @@ fn dockers_registry_has_several_names() {
         assert_eq!(output.expect(0).app_lines(), ["came"], "{name}");
     }
 }
+
+/// Servers close connections that lay idle when they like, also while the next question is on its
+/// way. What may be asked again is; a token is asked for on a connection of its own.
+#[test]
+fn connections_that_are_closed_between_two_questions_are_replaced() {
+    let (rkt, image) = (Rkt::new(), published());
+    let registry = Server::start(move |request| {
+        let host = request.header("host").unwrap_or_default();
+        let realm = format!(r#"Bearer realm="http://{host}/token",service="reg""#);
+        let reply = match (request.method.as_str(), request.header("authorization")) {
+            ("POST", _) => Reply::ok(r#"{"access_token": "good"}"#),
+            (_, Some("Bearer good")) => image.answer(request),
+            _ => Reply::status(401).header("www-authenticate", &realm),
+        };
+        reply.last()
+    });
+    let config = rkt.path("docker");
+    fs::create_dir_all(&config).unwrap();
+    let auths = json!({"auths": {registry.authority(): {"identitytoken": "long-lived"}}});
+    fs::write(config.join("config.json"), auths.to_string()).unwrap();
+    let mut command = rkt.command(&["--insecure-options=http", "fetch", &at(&registry)]);
+    command.env("DOCKER_CONFIG", &config);
+    Running::start(command).finish().expect(0);
+    let asked = registry.requests();
+    assert_eq!(asked.iter().filter(|r| r.method == "POST").count(), 1);
+}

@@ -18,7 +18,7 @@ use std::time::Duration;
 use ureq::config::Config;
 use ureq::http::{self, StatusCode};
 use ureq::unversioned::transport::{Connector, DefaultConnector};
-use ureq::{Agent, ProxyProtocol};
+use ureq::{Agent, Body, ProxyProtocol};
 
 use crate::{Error, Result};
 
@@ -36,6 +36,8 @@ use proxy::Proxy;
 const REDIRECTS: usize = 10;
 /// Connecting, with the handshake of TLS.
 const CONNECT: Duration = Duration::from_secs(30);
+/// A connection that lay idle for longer is not used again.
+const IDLE: Duration = Duration::from_secs(15);
 
 /// What the user allows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -196,27 +198,17 @@ impl Client {
             });
         }
         let agent = self.agent(url)?;
-        let bad = |e: http::Error| Error::Http {
-            url: url.to_owned(),
-            reason: e.to_string(),
+        let headers = || {
+            let secrets = request.secrets.iter().filter(|_| known);
+            request.headers.iter().chain(secrets).chain(&own)
         };
-        let mut builder = http::Request::builder().uri(url);
-        let secrets = request.secrets.iter().filter(|_| known);
-        for (name, value) in request.headers.iter().chain(secrets).chain(&own) {
-            builder = builder.header(*name, value);
-        }
-        let answer = match &request.form {
-            None => agent.run(builder.method("GET").body(()).map_err(bad)?),
-            Some(form) => {
-                let kind = "application/x-www-form-urlencoded";
-                let builder = builder.method("POST").header("content-type", kind);
-                agent.run(builder.body(form.as_str()).map_err(bad)?)
+        let form = request.form.as_deref();
+        let answer = match send(agent, url, headers(), form, form.is_some()) {
+            Err(Error::Network { source, .. }) if form.is_none() && broke_off(&source) => {
+                send(agent, url, headers(), None, true)
             }
-        };
-        let answer = answer.map_err(|source| Error::Network {
-            url: url.to_owned(),
-            source: Box::new(source),
-        })?;
+            other => other,
+        }?;
         let (parts, body) = answer.into_parts();
         Ok(Response {
             url: url.to_owned(),
@@ -224,6 +216,55 @@ impl Client {
             headers: parts.headers,
             body: Box::new(Steady::new(body.into_reader(), self.patience)),
         })
+    }
+}
+
+/// Asks once. A server may close a connection that lay idle in the very moment in which it is used
+/// again; a `fresh` one it has just opened itself. So only what may be asked twice goes over others
+/// (RFC 9110, section 9.2.2).
+fn send<'a>(
+    agent: &Agent,
+    url: &str,
+    headers: impl Iterator<Item = &'a (&'static str, String)>,
+    form: Option<&str>,
+    fresh: bool,
+) -> Result<http::Response<Body>> {
+    let bad = |e: http::Error| Error::Http {
+        url: url.to_owned(),
+        reason: e.to_string(),
+    };
+    let mut builder = http::Request::builder().uri(url);
+    for (name, value) in headers {
+        builder = builder.header(*name, value);
+    }
+    let idle = if fresh { Duration::ZERO } else { IDLE };
+    let answer = match form {
+        None => {
+            let request = builder.method("GET").body(()).map_err(bad)?;
+            agent.run(agent.configure_request(request).max_idle_age(idle).build())
+        }
+        Some(form) => {
+            let kind = "application/x-www-form-urlencoded";
+            let builder = builder.method("POST").header("content-type", kind);
+            let request = builder.body(form).map_err(bad)?;
+            agent.run(agent.configure_request(request).max_idle_age(idle).build())
+        }
+    };
+    answer.map_err(|source| Error::Network {
+        url: url.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+/// Whether the connection ended before there was an answer.
+fn broke_off(error: &ureq::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match error {
+        ureq::Error::Io(e) => matches!(
+            e.kind(),
+            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+        ),
+        _ => false,
     }
 }
 
