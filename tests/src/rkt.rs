@@ -310,7 +310,7 @@ impl Rkt {
         self.gc();
         assert_eq!(self.pods(), Vec::<String>::new(), "pods left after gc");
         let seen = self.seen.lock().unwrap().clone();
-        let end = std::time::Instant::now() + Duration::from_secs(5);
+        let end = std::time::Instant::now() + Duration::from_secs(20);
         // A process that was killed may take a moment to go.
         loop {
             let left = leftovers::of(&self.data(), &seen);

@@ -1,25 +1,23 @@
 //! Images of Docker and OCI registries: Debian's own registry where things go well, and servers
 //! that do as they like where they do not.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use e2e::oci::{INDEX, Layer, Layout, MANIFEST, OciImage, Published, sha256};
-use e2e::server::{Reply, Request, Server};
+use e2e::server::{Reply, Server};
 use e2e::{Compression, Registry, Rkt, until};
 use serde_json::json;
 
 use super::oci::script;
 
-const OPEN: &str = "--insecure-options=image,http";
+pub(super) const OPEN: &str = "--insecure-options=image,http";
 
-fn fetch(rkt: &Rkt, image: &str) -> e2e::Output {
+pub(super) fn fetch(rkt: &Rkt, image: &str) -> e2e::Output {
     rkt.strict(&[OPEN, "fetch", "--full", image])
 }
 
-fn run(rkt: &Rkt, image: &str) -> Vec<String> {
+pub(super) fn run(rkt: &Rkt, image: &str) -> Vec<String> {
     let output = rkt.strict(&[OPEN, "run", "--net=none", image]).expect(0);
     output.app_lines().iter().map(|l| (*l).to_owned()).collect()
 }
@@ -133,122 +131,6 @@ fn what_is_there_costs_one_request() {
         .refused(&["not in the store"]);
 }
 
-#[test]
-fn credentials_come_from_rkts_configuration_and_from_dockers() {
-    let registry = Registry::with_password();
-    let rkt = Rkt::new();
-    let mut layout = Layout::new(rkt.path("layout"));
-    layout.add(&script("echo secret", &[]), "it");
-    let login = ["--dest-creds=me:secret-word"];
-    registry.push(&layout.reference("it"), "private:v1", &login);
-    let image = registry.image("private:v1");
-    let empty = rkt.path("home");
-    fs::create_dir_all(empty.join(".docker")).unwrap();
-    let with = |rkt: &Rkt| {
-        let mut command = rkt.strict_command(&[OPEN, "fetch", &image]);
-        command.env("HOME", &empty).env_remove("DOCKER_CONFIG");
-        let path = std::env::var("PATH").unwrap();
-        command.env("PATH", format!("{}:{path}", empty.display()));
-        e2e::Running::start(command).finish()
-    };
-    with(&rkt).refused(&[registry.authority(), "user and a password"]);
-    // rkt's own.
-    let auth = rkt.local_config().join("auth.d");
-    fs::create_dir_all(&auth).unwrap();
-    let file = auth.join("docker.json");
-    let write = |password: &str| {
-        let text = json!({"rktKind": "dockerAuth", "rktVersion": "v1",
-            "registries": [registry.authority()],
-            "credentials": {"user": "me", "password": password}});
-        fs::write(&file, text.to_string()).unwrap();
-    };
-    write("wrong");
-    let refused = with(&rkt).refused(&["401"]);
-    assert!(!refused.all().contains("wrong"));
-    write("secret-word");
-    with(&rkt).expect(0);
-    // Docker's file.
-    let rkt = Rkt::new();
-    let config = empty.join(".docker/config.json");
-    let encoded = "bWU6c2VjcmV0LXdvcmQ=";
-    let text = json!({"auths": {registry.authority(): {"auth": encoded}}});
-    fs::write(&config, text.to_string()).unwrap();
-    with(&rkt).expect(0);
-    // A helper.
-    let rkt = Rkt::new();
-    let text = json!({"credHelpers": {registry.authority(): "test"}});
-    fs::write(&config, text.to_string()).unwrap();
-    with(&rkt).refused(&["docker-credential-test"]);
-    let helper = empty.join("docker-credential-test");
-    let answer = r#"#!/bin/sh
-read host
-echo "{\"ServerURL\":\"$host\",\"Username\":\"me\",\"Secret\":\"secret-word\"}""#;
-    fs::write(&helper, answer).unwrap();
-    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
-    with(&rkt).expect(0);
-    // A helper for all registries.
-    let rkt = Rkt::new();
-    fs::write(&config, json!({"credsStore": "test"}).to_string()).unwrap();
-    with(&rkt).expect(0);
-    // rkt's own word goes first, even a wrong one.
-    let rkt = Rkt::new();
-    let auth = rkt.local_config().join("auth.d");
-    fs::create_dir_all(&auth).unwrap();
-    fs::copy(&file, auth.join("docker.json")).unwrap();
-    let wrong = fs::read_to_string(&file)
-        .unwrap()
-        .replace("secret-word", "wrong");
-    fs::write(auth.join("docker.json"), wrong).unwrap();
-    with(&rkt).refused(&["401"]);
-    // Docker's file may be elsewhere.
-    let rkt = Rkt::new();
-    let elsewhere = rkt.path("docker");
-    fs::create_dir(&elsewhere).unwrap();
-    let text = json!({"auths": {registry.authority(): {"auth": encoded}}});
-    fs::write(elsewhere.join("config.json"), text.to_string()).unwrap();
-    let mut command = rkt.strict_command(&[OPEN, "fetch", &image]);
-    command.env("DOCKER_CONFIG", &elsewhere).env_remove("HOME");
-    e2e::Running::start(command).finish().expect(0);
-}
-
-/// A login that Docker keeps as a token buys the tokens of the registry.
-#[test]
-fn an_identity_token_buys_tokens() {
-    let published = image().published();
-    let tokens = Server::start(|request| {
-        let body = request.body.replace("%5F", "_").replace("%2D", "-");
-        let field = |text: &str| body.split('&').any(|f| f == text);
-        match request.method == "POST"
-            && field("grant_type=refresh_token")
-            && field("refresh_token=long-lived")
-        {
-            true => Reply::ok(r#"{"access_token": "good-token"}"#),
-            false => Reply::status(401),
-        }
-    });
-    let realm = tokens.url("/token");
-    let registry = Server::start(move |request| match request.header("authorization") {
-        Some("Bearer good-token") => published.answer(request),
-        _ => Reply::status(401).header(
-            "www-authenticate",
-            &format!(r#"Bearer realm="{realm}",service="reg""#),
-        ),
-    });
-    let rkt = Rkt::new();
-    let fetch = |token: &str| {
-        let entry = json!({"auths": {registry.authority(): {"identitytoken": token}}});
-        let config = rkt.path("docker");
-        fs::create_dir_all(&config).unwrap();
-        fs::write(config.join("config.json"), entry.to_string()).unwrap();
-        let mut command = rkt.strict_command(&[OPEN, "fetch", &at(&registry)]);
-        command.env("DOCKER_CONFIG", &config);
-        e2e::Running::start(command).finish()
-    };
-    let told = fetch("stale").refused(&["does not accept the credentials"]);
-    assert!(!told.all().contains("stale"));
-    fetch("long-lived").expect(0);
-}
-
 /// Layers are asked for at the same time, and written while they arrive.
 #[test]
 fn layers_come_side_by_side_and_are_written_at_once() {
@@ -313,145 +195,15 @@ fn layers_come_side_by_side_and_are_written_at_once() {
     assert_eq!(run(&rkt, &image), ["own"]);
 }
 
-fn image() -> OciImage {
+pub(super) fn image() -> OciImage {
     let large: Vec<u8> = (0..600_000u32)
         .flat_map(|n| (n.wrapping_mul(n) ^ 0x5bd1_e995).to_le_bytes())
         .collect();
     script("echo came", &[Layer::new().file("large", 0o644, large)])
 }
 
-fn at(server: &Server) -> String {
+pub(super) fn at(server: &Server) -> String {
     format!("docker://{}/it:v1", server.authority())
-}
-
-#[test]
-fn tokens_are_got_where_the_registry_says() {
-    let published = image().published();
-    let tokens = Server::start(|request| {
-        assert!(request.path.contains("service=reg"), "{}", request.path);
-        assert!(request.path.contains("scope=repository%3Ait%3Apull"));
-        Reply::ok(r#"{"access_token": "good-token"}"#)
-    });
-    let realm = tokens.url("/token?a=b");
-    let answer = published.clone();
-    let registry = Server::start(move |request| match request.header("authorization") {
-        Some("Bearer good-token") => answer.answer(request),
-        _ => Reply::status(401).header(
-            "www-authenticate",
-            &format!(r#"Bearer realm="{realm}",service="reg",scope="repository:it:pull""#),
-        ),
-    });
-    let rkt = Rkt::new();
-    assert_eq!(run(&rkt, &at(&registry)), ["came"]);
-    assert_eq!(tokens.requests().len(), 1);
-}
-
-#[test]
-fn tokens_that_open_nothing_end_the_fetch() {
-    let tokens = Server::start(|_| Reply::ok(r#"{"token": "poor"}"#));
-    let realm = tokens.url("/token");
-    let challenge = format!(
-        r#"Bearer realm="{realm}",scope="repository:other:pull",error="insufficient_scope""#
-    );
-    let registry =
-        Server::start(move |_| Reply::status(401).header("www-authenticate", &challenge));
-    let rkt = Rkt::new();
-    fetch(&rkt, &at(&registry)).refused(&["token does not allow"]);
-    // Two questions, not a loop.
-    assert_eq!(registry.requests().len(), 2);
-    let endless =
-        Server::start(|_| Reply::status(401).header("www-authenticate", "Basic realm=\"x\""));
-    fetch(&rkt, &at(&endless)).refused(&["user and a password"]);
-}
-
-#[test]
-fn a_connection_that_breaks_is_resumed() {
-    let published = image().published();
-    let breaks = AtomicUsize::new(0);
-    let answer = published.clone();
-    let registry = Server::start(move |request| {
-        let reply = answer.answer(request);
-        let large =
-            request.path.contains("/blobs/") && !request.path.contains(&sha256(&answer.config));
-        match large && breaks.fetch_add(1, Ordering::Relaxed) < 4 {
-            true => reply.cut_after(100_000),
-            false => reply,
-        }
-    });
-    let rkt = Rkt::new();
-    assert_eq!(run(&rkt, &at(&registry)), ["came"]);
-    let ranges = registry.requests();
-    assert!(
-        ranges.iter().any(|r| r.range() > Some(0)),
-        "nothing was resumed"
-    );
-}
-
-#[test]
-fn a_killed_fetch_is_resumed_by_the_next() {
-    let published = image().published();
-    let held = published.layers[1].clone();
-    let digest = sha256(&held);
-    let slow = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let (answer, stall, wanted) = (published.clone(), slow.clone(), digest.clone());
-    let registry = Server::start(move |request| {
-        if request.path.ends_with(&wanted) && stall.load(Ordering::Relaxed) {
-            if request.range().is_some() {
-                std::thread::sleep(Duration::from_secs(3600));
-            }
-            return Reply::part(&held, request).cut_after(700_000);
-        }
-        answer.answer(request)
-    });
-    let rkt = Rkt::new();
-    let image = at(&registry);
-    let running = e2e::Running::start(rkt.strict_command(&[OPEN, "fetch", &image]));
-    let partial = rkt.data().join("cas/tmp").join(digest.replace(':', "-"));
-    until(Duration::from_secs(60), "a part of the layer", || {
-        fs::metadata(&partial).is_ok_and(|m| m.len() >= 700_000)
-    });
-    running.signal(rustix::process::Signal::KILL);
-    running.finish();
-    slow.store(false, Ordering::Relaxed);
-    registry.forget();
-    assert_eq!(run(&rkt, &image), ["came"]);
-    let resumed = registry.requests();
-    let resumed = resumed.iter().filter(|r| r.path.ends_with(&digest));
-    assert_eq!(
-        resumed.map(Request::range).collect::<Vec<_>>(),
-        [Some(700_000)]
-    );
-    assert!(!partial.exists());
-}
-
-#[test]
-fn redirects_take_no_credentials_along() {
-    let published = image().published();
-    let answer = published.clone();
-    let storage = Server::start(move |request| {
-        assert_eq!(request.header("authorization"), None, "the secret leaked");
-        answer.answer(request)
-    });
-    let elsewhere = storage.url("");
-    let answer = published.clone();
-    let registry = Server::start(move |request| match request.header("authorization") {
-        None => Reply::status(401).header("www-authenticate", "Basic realm=\"x\""),
-        Some(_) if request.path.contains("/blobs/") => {
-            Reply::status(307).header("location", &format!("{elsewhere}{}", request.path))
-        }
-        Some(_) => answer.answer(request),
-    });
-    let rkt = Rkt::new();
-    let auth = rkt.local_config().join("auth.d");
-    fs::create_dir_all(&auth).unwrap();
-    let text = json!({"rktKind": "dockerAuth", "rktVersion": "v1",
-        "registries": [registry.authority()],
-        "credentials": {"user": "me", "password": "word"}});
-    fs::write(auth.join("docker.json"), text.to_string()).unwrap();
-    assert_eq!(run(&rkt, &at(&registry)), ["came"]);
-    assert!(!storage.requests().is_empty());
-    let circle = Server::start(|r| Reply::status(302).header("location", &r.path));
-    fetch(&rkt, &at(&circle)).refused(&["redirects more than"]);
 }
 
 #[test]
@@ -481,55 +233,6 @@ fn a_list_is_searched_for_this_machine() {
     let old = r#"{"schemaVersion": 1, "name": "it", "tag": "v1", "fsLayers": []}"#;
     let registry = Server::start(move |_| Reply::ok(old));
     fetch(&rkt, &at(&registry)).refused(&["schema 1"]);
-}
-
-#[test]
-fn bytes_that_are_not_what_they_should_be_are_refused() {
-    let published = image().published();
-    let wrong: Vec<u8> = {
-        let mut bytes = published.layers[1].clone();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        bytes
-    };
-    type Answer = Box<dyn Fn(&Published, &Request) -> Reply + Send + Sync>;
-    let last = sha256(&published.layers[1]);
-    let cases: Vec<(Answer, &str)> = vec![
-        (
-            Box::new(move |_, _| Reply::ok(wrong.clone())),
-            "has the digest",
-        ),
-        (
-            Box::new(|p, r| Reply::part(&p.layers[1][..1000], r)),
-            "ends after 1000 of",
-        ),
-        (Box::new(|_, _| Reply::ok("x").endless()), "has the digest"),
-        (Box::new(|_, _| Reply::status(500)), "500"),
-        (Box::new(|_, _| Reply::ok("").cut_after(0)), "ends after 0"),
-    ];
-    for (answer, words) in cases {
-        let (image, last) = (published.clone(), last.clone());
-        let registry = Server::start(move |request| match request.path.ends_with(&last) {
-            true => answer(&image, request),
-            false => image.answer(request),
-        });
-        let rkt = Rkt::new();
-        fetch(&rkt, &at(&registry)).refused(&[words]);
-        assert!(rkt.ok(&["image", "list", "--no-legend"]).is_empty());
-        rkt.ok(&["image", "gc", "--grace-period=0s"]);
-        for name in ["cas/tree", "cas/building"] {
-            assert_eq!(fs::read_dir(rkt.data().join(name)).unwrap().count(), 0);
-        }
-    }
-    let other = image().field("Cmd", json!(["other"])).published();
-    let registry = Server::start(move |request| match request.path.contains("/manifests/") {
-        true => Reply::ok(other.manifest.clone()),
-        false => Reply::status(404),
-    });
-    let rkt = Rkt::new();
-    let digest = sha256(&published.manifest);
-    let image = format!("docker://{}/it@{digest}", registry.authority());
-    fetch(&rkt, &image).refused(&["something else than", &digest]);
 }
 
 /// Many commands at once want the same and overlapping images: each layer is fetched once.
@@ -568,78 +271,4 @@ fn a_crowd_fetches_each_layer_once() {
     for (n, id) in ids.iter().take(3).enumerate() {
         assert_eq!(run(&rkt, id), [n.to_string()]);
     }
-}
-
-/// Killed at many moments of a parallel fetch: the next command finds a sound store.
-#[test]
-fn killed_at_any_moment_the_store_stays_sound() {
-    let layers: Vec<Layer> = (0..6)
-        .map(|n| Layer::new().file(&format!("f{n}"), 0o644, vec![n; 1 << 20]))
-        .collect();
-    let published = script("ls /f5", &layers).published();
-    let registry = Server::start(move |request| published.answer(request));
-    let image = at(&registry);
-    let trial = Rkt::new();
-    let start = std::time::Instant::now();
-    fetch(&trial, &image).expect(0);
-    let whole = start.elapsed();
-    let rkt = Rkt::new();
-    for n in 0..20u32 {
-        let moment = whole.mul_f64(f64::from(n * 7 % 20) / 20.0 * 1.1);
-        let running = e2e::Running::start(rkt.strict_command(&[OPEN, "fetch", &image]));
-        std::thread::sleep(moment);
-        running.signal(rustix::process::Signal::KILL);
-        running.finish();
-        rkt.ok(&["image", "list"]);
-        if n % 4 == 0 {
-            rkt.ok(&["image", "gc", "--grace-period=0s"]);
-        }
-    }
-    let id = fetch(&rkt, &image).expect(0);
-    rkt.ok(&["image", "verify", id.text()]);
-    assert_eq!(run(&rkt, id.text()), ["/f5"]);
-    rkt.gc();
-    rkt.ok(&["image", "rm", id.text()]);
-    rkt.ok(&["image", "gc", "--grace-period=0s"]);
-    for dir in ["cas/tree", "cas/building", "cas/blob/sha256"] {
-        let left = fs::read_dir(rkt.data().join(dir)).unwrap();
-        let names: Vec<_> = left.flatten().map(|e| e.file_name()).collect();
-        let stage1 = dir == "cas/tree" && names.len() <= 1;
-        assert!(names.is_empty() || stage1, "{dir}: {names:?}");
-    }
-}
-
-/// Disks of all sizes: too small for a part, for the trees, for the index.
-#[test]
-fn a_disk_that_is_full_at_any_stage() {
-    use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-    let published = image().published();
-    let registry = Server::start(move |request| published.answer(request));
-    let mut good = 0;
-    for size in [64, 300, 1000, 2500, 4000, 6000, 40_000] {
-        let rkt = Rkt::new();
-        let options = std::ffi::CString::new(format!("size={size}k")).unwrap();
-        let options = Some(options.as_c_str());
-        mount("tmpfs", rkt.data(), "tmpfs", MountFlags::empty(), options).unwrap();
-        let output = fetch(&rkt, &at(&registry));
-        match output.code {
-            0 => good += 1,
-            _ => {
-                let output = output.refused(&[]);
-                let told = output.stderr.contains("o space left") || output.stderr.contains("full");
-                assert!(told, "{size}k: {}", output.stderr);
-                let parts = ["cas/tmp", "cas/building"].into_iter();
-                let parts = parts.flat_map(|name| fs::read_dir(rkt.data().join(name)));
-                let left: u64 = parts
-                    .flatten()
-                    .flatten()
-                    .filter_map(|e| e.metadata().ok())
-                    .map(|m| m.len())
-                    .sum();
-                assert!(left < 100_000, "{size}k: {left} bytes stay");
-            }
-        }
-        unmount(rkt.data(), UnmountFlags::DETACH).unwrap();
-    }
-    assert_eq!(good, 1);
 }
