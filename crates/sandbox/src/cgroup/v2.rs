@@ -45,7 +45,7 @@ impl Subtree {
         let dir = make(CWD, &below_mount(path))?;
         enable(dir.as_fd());
         super::devices_bpf::restrict(dir.as_fd(), devices)?;
-        limit(dir.as_fd(), limits)?;
+        limit(dir.as_fd(), limits).map_err(explained)?;
         let supervisor = make(dir.as_fd(), Path::new(SUPERVISOR))?;
         Ok(Self {
             dir,
@@ -87,6 +87,16 @@ impl Subtree {
             .context("open the processes of cgroup", name)?;
         Ok((dir, procs))
     }
+}
+
+/// Says why a file is missing that each cgroup has whose parent hands the controller down.
+fn explained(mut error: Error) -> Error {
+    if error.errno == Errno::NOENT {
+        error.object.push_str(
+            " (rkt's cgroup was not given this controller: a unit has those that Delegate= names)",
+        );
+    }
+    error
 }
 
 fn limit(dir: BorrowedFd<'_>, limits: &Limits) -> Result<(), Error> {
@@ -235,6 +245,20 @@ mod tests {
         };
         let line = io_max("8:0", &limits);
         assert_eq!(line, "8:0 rbps=1000 wbps=1000 riops=5 wiops=5");
+    }
+
+    #[test]
+    fn a_controller_that_is_missing_is_said_to_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = open(dir.path()).unwrap();
+        let limits = Limits {
+            memory: Some(4096),
+            ..Limits::default()
+        };
+        let error = limit(dir.as_fd(), &limits).map_err(explained).unwrap_err();
+        assert!(
+            error.to_string().contains("memory.max") && error.to_string().contains("Delegate=")
+        );
     }
 
     #[test]
