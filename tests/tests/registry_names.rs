@@ -49,6 +49,14 @@ fn each_reference_is_a_name_of_the_image() {
         );
         rkt.ok(&["rm", uuid]);
     }
+    let (_pod, uuid) = rkt.start_sandbox(&["--net=none"]);
+    rkt.ok(&["app", "add", &uuid, &registry.image("my/other:v9")]);
+    let manifest = rkt.json(&["cat-manifest", &uuid]);
+    assert_eq!(manifest["apps"][0]["name"], "other");
+    assert_eq!(
+        manifest["apps"][0]["image"]["name"],
+        format!("{host}/my/other")
+    );
 }
 
 #[test]

@@ -54,7 +54,8 @@ fn add(context: &Context, matches: &ArgMatches) -> Outcome {
     let id = images.lookup(&app.image)?;
     // From here to the end no collection may take the tree away.
     let _lock = PrepareLock::shared(&context.data_dir).doing("cannot lock the tree store")?;
-    let image = images.render(&id)?;
+    let mut image = images.render(&id)?;
+    images.call(&mut image, &app.image)?;
     let merged = MergedImage {
         id: image.id.clone(),
         manifest: image.manifest.clone(),
