@@ -310,7 +310,7 @@ fn a_full_disk_stops_no_app_and_the_loss_is_told() {
 }
 
 /// Unmounts when the test ends, however it ends.
-struct Unmount(std::path::PathBuf);
+pub(super) struct Unmount(pub(super) std::path::PathBuf);
 
 impl Drop for Unmount {
     fn drop(&mut self) {

@@ -34,6 +34,7 @@ mod images;
 mod isolation;
 mod isolators;
 mod kills;
+mod kubernetes_logs;
 mod labels;
 mod lifecycle;
 mod limits;

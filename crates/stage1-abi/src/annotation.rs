@@ -40,6 +40,15 @@ pub const STDOUT: &str = "coreos.com/rkt/stage2/stdout";
 /// App in a pod manifest: mode of its standard error (`log`, `null`, `stream`, `tty`).
 pub const STDERR: &str = "coreos.com/rkt/stage2/stderr";
 
+/// Pod manifest: where apps' lines go beside the pod's log. [`KUBERNETES`] is the one mode.
+pub const LOG_MODE: &str = "coreos.com/rkt/experiment/logmode";
+/// A [`LOG_MODE`]: to files as the kubelet reads them.
+pub const KUBERNETES: &str = "k8s-plain";
+/// Pod manifest: the host's directory of those files.
+pub const KUBERNETES_LOG_DIR: &str = "coreos.com/rkt/experiment/kubernetes-log-dir";
+/// App in a pod manifest: its file, relative to the directory.
+pub const KUBERNETES_LOG_PATH: &str = "coreos.com/rkt/experiment/kubernetes-log-path";
+
 /// Image manifest: `true` when the app reports readiness through sd_notify.
 pub const SUPPORTS_NOTIFY: &str = "appc.io/executor/supports-systemd-notify";
 /// Image manifest: present on images that came from a Docker repository.

@@ -91,6 +91,9 @@ pub const STAGE2: &str = "opt/stage2";
 /// What says where an app's streams can be attached to, in its directory [`attach`].
 pub const ENDPOINTS: &str = "endpoints";
 
+/// The host's directory of logs for the kubelet, below the stage1 root file system.
+pub const KUBERNETES_LOG: &str = "rkt/kubernetes/log";
+
 /// Sockets of an app's streams, below the stage1 root file system.
 pub fn attach(app: &str) -> PathBuf {
     PathBuf::from(format!("rkt/iottymux/{app}"))

@@ -113,6 +113,7 @@ fn plan(args: &EnterArgs) -> Result<AppPlan, Error> {
         pre_start: None,
         post_stop: None,
         streams: StreamModes::INTERACTIVE,
+        log_file: None,
         notify: false,
         sockets: Vec::new(),
         operations: Vec::new(),

@@ -11,6 +11,7 @@ mod error;
 mod gc;
 mod host;
 mod isolators;
+mod kubernetes;
 mod layout;
 mod manifest;
 mod mounts;

@@ -12,7 +12,7 @@ use supervisor::{AppPlan, LogPlan, PodPlan, StreamMode, StreamModes, VolumePlan}
 use crate::error::Error;
 use crate::layout::{self, Wishes};
 use crate::mounts::Owner;
-use crate::{isolators, manifest, mounts};
+use crate::{isolators, kubernetes, manifest, mounts};
 
 /// How long apps may take to end after TERM.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,6 +51,9 @@ impl Pod<'_> {
         outcomes.report("the pod", isolation.strict, Path::new(path::ISOLATORS))?;
         let mut volumes = Volumes::new();
         host_files(self.args, &mut volumes);
+        if let Some(logs) = kubernetes::directory(self.manifest)? {
+            volumes.insert(format!("/{}", path::KUBERNETES_LOG), logs);
+        }
         let mut apps = Vec::with_capacity(self.manifest.apps.len());
         for runtime in &self.manifest.apps {
             apps.push(self.app(runtime, &mut volumes, cgroup_for)?);
@@ -137,6 +140,7 @@ impl Pod<'_> {
             notify,
             working_directory: PathBuf::from(app.working_directory()),
             streams: self.streams(runtime)?,
+            log_file: kubernetes::file(self.manifest, runtime)?,
             user: app.user,
             group: app.group,
             supplementary_gids: app.supplementary_gids,

@@ -8,13 +8,13 @@ use std::time::Instant;
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Signal, kill_process};
 use rustix::termios::Winsize;
+use sandbox::Context;
 use sandbox::root::Root;
-use sandbox::{Context, Error};
 
 use crate::control::{Addition, Asker, Received, Request};
 use crate::plan::AppPlan;
 use crate::pod::attach_volume;
-use crate::running::{App, State};
+use crate::running::{App, NotStarted, State};
 use crate::supervise::Supervisor;
 
 /// Apps that were added and never started, and the volumes of all that were added.
@@ -88,18 +88,27 @@ impl Supervisor {
         let Some(plan) = plan else {
             return asker.answer(Err(format!("app {name:?} is not in the pod")));
         };
-        if let Err(error) = self.launch(plan, asker) {
-            self.complain(&error);
+        match self.launch(plan) {
+            Ok(mut app) => {
+                app.starter = Some(asker);
+                self.apps.push(app);
+            }
+            Err(failed) => {
+                asker.answer(Err(failed.error.to_string()));
+                self.additions.waiting.push(failed.plan);
+            }
         }
     }
 
-    fn launch(&mut self, plan: AppPlan, asker: Asker) -> Result<(), Error> {
-        self.status.forget(&plan.name)?;
-        let mut app = App::start(plan, self.debug, &mut self.log)?;
-        app.starter = Some(asker);
-        let released = app.release(&self.status);
-        self.apps.push(app);
-        released
+    fn launch(&mut self, plan: AppPlan) -> Result<App, Box<NotStarted>> {
+        if let Err(error) = self.status.forget(&plan.name) {
+            return Err(Box::new(NotStarted { plan, error }));
+        }
+        let app = App::start(plan, self.debug, &mut self.log)?;
+        if let Err(error) = app.release(&self.status) {
+            self.complain(&error);
+        }
+        Ok(app)
     }
 
     fn stop_app(&mut self, name: &str, asker: Asker) {

@@ -87,6 +87,8 @@ pub struct AppPlan {
     pub post_stop: Option<Vec<String>>,
     /// Where its standard streams lead.
     pub streams: StreamModes,
+    /// A file that its lines go to as well, below the pod's directory of logs for the kubelet.
+    pub log_file: Option<PathBuf>,
     /// It says itself when it is ready.
     pub notify: bool,
     /// Sockets that it gets beside its standard streams.

@@ -12,7 +12,7 @@ use sandbox::{Context, Error};
 use crate::app::{Channel, Stdio, Streams, run_handler, start};
 use crate::attach::{Attachable, Ends};
 use crate::control::Asker;
-use crate::log::{Log, Sockets};
+use crate::log::{KubernetesLog, Log, Sockets};
 use crate::notify::Readiness;
 use crate::output::{Sink, Source};
 use crate::plan::{AppPlan, StreamMode};
@@ -54,60 +54,53 @@ pub(crate) enum State {
     Exited,
 }
 
+/// An app whose process could not be made. It can be tried again.
+pub(crate) struct NotStarted {
+    pub(crate) plan: AppPlan,
+    pub(crate) error: Error,
+}
+
+/// An app's process, and what leads to it.
+struct Begun {
+    pid: Pid,
+    channel: Channel,
+    sockets: Sockets,
+    readiness: Option<Readiness>,
+    /// The app's ends of its streams.
+    streams: Streams,
+    sources: [Option<Source>; 2],
+    attachable: Attachable,
+}
+
 impl App {
     /// Clones the app's process. Its program waits for [`Self::release`].
-    pub(crate) fn start(mut plan: AppPlan, debug: bool, log: &mut Log) -> Result<Self, Error> {
-        let (ours, theirs) =
-            Channel::pair(plan.sockets.len()).context("make a channel for app", &plan.name)?;
-        let sockets = Sockets::open(&plan.name)?;
-        let readiness = match plan.notify {
-            true => Some(Readiness::open(&plan.name)?),
-            false => None,
+    pub(crate) fn start(
+        mut plan: AppPlan,
+        debug: bool,
+        log: &mut Log,
+    ) -> Result<Self, Box<NotStarted>> {
+        let begun = match Begun::of(&plan, debug, log) {
+            Ok(begun) => begun,
+            Err(error) => return Err(Box::new(NotStarted { plan, error })),
         };
-        let (streams, ends) = streams(&plan).context("make a pipe for app", &plan.name)?;
-        let child = start(&plan, &streams, &theirs, debug, log).context("start app", &plan.name)?;
-        let streams = plan.post_stop.is_some().then_some(streams);
         // They are the app's, and go with it.
         plan.devices = None;
-        let mut app = Self {
-            pid: child.pid,
+        Ok(Self {
+            pid: begun.pid,
             state: State::Running,
-            channel: Some(ours),
-            sources: [None, None],
-            sockets,
-            readiness,
-            attachable: Attachable::default(),
+            channel: Some(begun.channel),
+            sources: begun.sources,
+            sockets: begun.sockets,
+            readiness: begun.readiness,
+            attachable: begun.attachable,
             mounts: None,
-            streams,
+            streams: plan.post_stop.is_some().then_some(begun.streams),
             failure: None,
             starter: None,
             stoppers: Vec::new(),
             deadline: None,
             plan,
-        };
-        app.connect(ends)?;
-        Ok(app)
-    }
-
-    /// Leads the app's streams where they belong.
-    fn connect(&mut self, mut ends: Ends) -> Result<(), Error> {
-        let modes = self.plan.streams;
-        let pid = self.pid.as_raw_nonzero().get();
-        let outputs = [
-            (modes.stdout, &mut ends.stdout),
-            (modes.stderr, &mut ends.stderr),
-        ];
-        let names = ["stdout", "stderr"];
-        for ((source, (mode, end)), stream) in self.sources.iter_mut().zip(outputs).zip(names) {
-            if mode == StreamMode::Log {
-                let name = &self.plan.name;
-                *source = end.take().map(|fd| Source::new(fd, name, stream, pid));
-            }
-        }
-        match modes.has(StreamMode::Stream) {
-            true => self.attachable.open(&self.plan.name, ends),
-            false => Ok(()),
-        }
+        })
     }
 
     /// Takes the master of the terminal that the app opened, to be attached to.
@@ -116,7 +109,7 @@ impl App {
             terminal: Some(master),
             ..Ends::default()
         };
-        self.attachable.open(&self.plan.name, ends)
+        self.attachable.open(&self.plan.name, ends, [None, None])
     }
 
     /// Whether nothing is to be waited for before the pod is ready.
@@ -160,6 +153,61 @@ impl App {
                 sandbox::exec::exit_now(u8::from(!done))
             }
             Err(_) => None,
+        }
+    }
+}
+
+impl Begun {
+    fn of(plan: &AppPlan, debug: bool, log: &mut Log) -> Result<Self, Error> {
+        let (ours, theirs) =
+            Channel::pair(plan.sockets.len()).context("make a channel for app", &plan.name)?;
+        let sockets = Sockets::open(&plan.name)?;
+        let readiness = match plan.notify {
+            true => Some(Readiness::open(&plan.name)?),
+            false => None,
+        };
+        let files = match &plan.log_file {
+            Some(file) => KubernetesLog::open(file)?.map(Some),
+            None => [None, None],
+        };
+        let (streams, ends) = streams(plan).context("make a pipe for app", &plan.name)?;
+        let child = start(plan, &streams, &theirs, debug, log).context("start app", &plan.name)?;
+        let mut begun = Self {
+            pid: child.pid,
+            channel: ours,
+            sockets,
+            readiness,
+            streams,
+            sources: [None, None],
+            attachable: Attachable::default(),
+        };
+        begun.connect(plan, ends, files)?;
+        Ok(begun)
+    }
+
+    /// Leads the app's streams where they belong.
+    fn connect(
+        &mut self,
+        plan: &AppPlan,
+        mut ends: Ends,
+        mut files: [Option<KubernetesLog>; 2],
+    ) -> Result<(), Error> {
+        let (modes, pid) = (plan.streams, self.pid.as_raw_nonzero().get());
+        let outputs = [
+            ("stdout", modes.stdout, &mut ends.stdout),
+            ("stderr", modes.stderr, &mut ends.stderr),
+        ];
+        let sources = self.sources.iter_mut().zip(&mut files);
+        for ((source, file), (stream, mode, end)) in sources.zip(outputs) {
+            if mode == StreamMode::Log {
+                *source = end
+                    .take()
+                    .map(|fd| Source::new(fd, &plan.name, stream, pid, file.take()));
+            }
+        }
+        match modes.has(StreamMode::Stream) {
+            true => self.attachable.open(&plan.name, ends, files),
+            false => Ok(()),
         }
     }
 }

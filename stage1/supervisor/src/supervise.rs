@@ -84,7 +84,8 @@ impl Supervisor {
             supervisor.control = Some(Control::open()?);
         }
         for app in plan.apps {
-            let app = App::start(app, plan.debug, &mut supervisor.log)?;
+            let app =
+                App::start(app, plan.debug, &mut supervisor.log).map_err(|failed| failed.error)?;
             supervisor.apps.push(app);
         }
         if !wait_for(&links.go) {

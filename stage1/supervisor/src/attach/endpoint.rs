@@ -12,6 +12,8 @@ use rustix::net::{
 
 use sandbox::Context;
 
+use crate::log::KubernetesLog;
+
 use super::client::Client;
 use super::spool::Spool;
 
@@ -31,6 +33,8 @@ pub(crate) struct Endpoint {
     replay: Option<OwnedFd>,
     /// Where the app's output comes from; `None` once it ended.
     source: Option<OwnedFd>,
+    /// Where it goes as well.
+    file: Option<KubernetesLog>,
     spool: Option<Spool>,
     /// Where its input goes.
     sink: Option<OwnedFd>,
@@ -55,8 +59,13 @@ impl Endpoint {
     }
 
     /// An app's output: the read end of its pipe.
-    pub(super) fn output(name: &'static str, source: OwnedFd) -> Result<Self, Errno> {
-        Self::new(name, Some(source), None)
+    pub(super) fn output(
+        name: &'static str,
+        source: OwnedFd,
+        file: Option<KubernetesLog>,
+    ) -> Result<Self, Errno> {
+        let output = Self::new(name, Some(source), None)?;
+        Ok(Self { file, ..output })
     }
 
     /// The master of an app's terminal.
@@ -82,6 +91,7 @@ impl Endpoint {
                 .then(|| Spool::create(&format!("spool-{name}")))
                 .transpose()?,
             source,
+            file: None,
             sink,
             input: Vec::new(),
             clients: Vec::new(),
@@ -153,14 +163,28 @@ impl Endpoint {
         };
         let mut buffer = [0; BUFFER];
         match rustix::io::read(source, &mut buffer) {
-            // A full disk loses output, but never stops an app.
-            Ok(n @ 1..) => drop(spool.append(&buffer[..n])),
+            Ok(n @ 1..) => {
+                // A full disk loses output, but never stops an app.
+                let _ = spool.append(&buffer[..n]);
+                if let Some(file) = &mut self.file {
+                    file.take(&buffer[..n]);
+                }
+            }
             Err(Errno::AGAIN | Errno::INTR) => return,
             // EIO is how a master says that its last slave was closed.
-            Ok(_) | Err(_) => self.source = None,
+            Ok(_) | Err(_) => self.end_source(),
         }
-        for client in &mut self.clients {
-            client.catch_up(spool);
+        if let Some(spool) = &self.spool {
+            for client in &mut self.clients {
+                client.catch_up(spool);
+            }
+        }
+    }
+
+    fn end_source(&mut self) {
+        self.source = None;
+        if let Some(mut file) = self.file.take() {
+            file.end();
         }
     }
 
@@ -196,7 +220,7 @@ impl Endpoint {
             let before = self.spool.as_ref().map_or(0, Spool::end);
             self.read_source();
             if self.source.is_some() && self.spool.as_ref().map_or(0, Spool::end) == before {
-                self.source = None;
+                self.end_source();
             }
         }
         self.sink = None;

@@ -13,6 +13,8 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use sandbox::{Context, Error};
 use stage1_abi::path;
 
+use crate::log::KubernetesLog;
+
 pub(crate) use endpoint::{Endpoint, Part, bind_in, listener_of};
 
 /// Name of a terminal's endpoint.
@@ -34,28 +36,37 @@ pub(crate) struct Ends {
 }
 
 impl Attachable {
-    /// Opens these streams of `app` to clients.
-    pub(crate) fn open(&mut self, app: &str, ends: Ends) -> Result<(), Error> {
+    /// Opens these streams of `app` to clients. What comes on standard output and error goes to
+    /// `files` as well.
+    pub(crate) fn open(
+        &mut self,
+        app: &str,
+        ends: Ends,
+        files: [Option<KubernetesLog>; 2],
+    ) -> Result<(), Error> {
         let dir = directory(app)?;
         // Sockets are bound by a name of any length only in the working directory.
         rustix::process::fchdir(&dir).context("enter", path::attach(app).display())?;
         let opened = self
-            .add(ends)
+            .add(ends, files)
             .and_then(|()| self.write_endpoints(&dir, app))
             .context("open streams of app", app);
         rustix::process::chdir("/").context("enter", "/")?;
         opened
     }
 
-    fn add(&mut self, ends: Ends) -> Result<(), Errno> {
+    fn add(&mut self, ends: Ends, files: [Option<KubernetesLog>; 2]) -> Result<(), Errno> {
+        let [out, err] = files;
         if let Some(stdin) = ends.stdin {
             self.endpoints.push(Endpoint::input("stdin", stdin)?);
         }
         if let Some(stdout) = ends.stdout {
-            self.endpoints.push(Endpoint::output("stdout", stdout)?);
+            self.endpoints
+                .push(Endpoint::output("stdout", stdout, out)?);
         }
         if let Some(stderr) = ends.stderr {
-            self.endpoints.push(Endpoint::output("stderr", stderr)?);
+            self.endpoints
+                .push(Endpoint::output("stderr", stderr, err)?);
         }
         if let Some(master) = ends.terminal {
             self.endpoints.push(Endpoint::terminal(TTY, master)?);

@@ -1,6 +1,7 @@
 //! The pod's log: what apps write to standard output and error and send to the journal's sockets,
 //! as journal files in the stage1 root file system (devel-log-attach-design, "Logging mode").
 
+mod kubernetes;
 mod native;
 mod sockets;
 mod syslog;
@@ -9,6 +10,7 @@ use std::cell::OnceCell;
 
 use journal::{Common, Field, Identity, Journal, Limits};
 
+pub(crate) use kubernetes::KubernetesLog;
 pub(crate) use sockets::{Part, Sockets};
 
 use crate::output::lines;
@@ -128,7 +130,7 @@ impl Log {
     }
 
     /// A line of an app's output. `<N>` at its beginning is its priority (sd-daemon(3)).
-    pub(crate) fn line(&mut self, origin: &Origin, line: &[u8]) {
+    fn line(&mut self, origin: &Origin, line: &[u8]) {
         let (priority, text) = match line {
             [b'<', digit @ b'0'..=b'7', b'>', text @ ..] => (digit - b'0', text),
             _ => (PRIORITY, line),

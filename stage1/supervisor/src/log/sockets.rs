@@ -14,7 +14,7 @@ use sandbox::Error;
 use super::{Log, Origin, native, syslog};
 use crate::attach::{bind_in, listener_of};
 use crate::message::receive;
-use crate::output::LINE_MAX;
+use crate::output::Splitter;
 
 /// Longest message; journald's senders put longer ones into files.
 const MESSAGE_MAX: usize = 256 * 1024;
@@ -42,7 +42,7 @@ struct Stream {
     /// What it said of itself, as far as it did.
     head: Vec<Vec<u8>>,
     origin: Origin,
-    partial: Vec<u8>,
+    splitter: Splitter,
     gone: bool,
 }
 
@@ -156,7 +156,7 @@ impl Sockets {
                     socket,
                     head: Vec::new(),
                     origin: Origin::app(&self.app, "stdout"),
-                    partial: Vec::new(),
+                    splitter: Splitter::default(),
                     gone: false,
                 });
             }
@@ -168,34 +168,29 @@ impl Stream {
     /// Whether something came, or the end.
     fn read(&mut self, app: &str, log: &mut Log) -> bool {
         let mut buffer = [0; 16 * 1024];
-        match rustix::io::read(&self.socket, &mut buffer) {
-            Ok(n @ 1..) => self.partial.extend_from_slice(&buffer[..n]),
+        let length = match rustix::io::read(&self.socket, &mut buffer) {
             Err(Errno::AGAIN | Errno::INTR) => return false,
-            Ok(_) | Err(_) => {
+            other => other.unwrap_or(0),
+        };
+        let mut splitter = std::mem::take(&mut self.splitter);
+        match length {
+            0 => {
                 self.gone = true;
-                if !self.partial.is_empty() {
-                    self.partial.push(b'\n');
-                }
+                splitter.flush(|lines| self.lines(lines, app, log));
             }
+            _ => splitter.take(&buffer[..length], |lines| self.lines(lines, app, log)),
         }
-        let partial = std::mem::take(&mut self.partial);
-        let mut rest = partial.as_slice();
-        while let Some(end) = memchr(b'\n', rest) {
-            self.line(&rest[..end], app, log);
-            rest = &rest[end + 1..];
-        }
-        self.partial = rest.to_vec();
-        if self.partial.len() >= LINE_MAX {
-            let line = std::mem::take(&mut self.partial);
-            self.line(&line, app, log);
-        }
+        self.splitter = splitter;
         true
     }
 
-    /// A line of the head: identifier, unit, priority, and switches; or of the text.
-    fn line(&mut self, line: &[u8], app: &str, log: &mut Log) {
-        if self.head.len() < HEAD_LINES {
-            self.head.push(line.to_vec());
+    /// Lines of the head: identifier, unit, priority, and switches; and of the text behind it.
+    fn lines(&mut self, bytes: &[u8], app: &str, log: &mut Log) {
+        let mut rest = bytes;
+        while self.head.len() < HEAD_LINES && !rest.is_empty() {
+            let end = memchr(b'\n', rest).unwrap_or(rest.len());
+            self.head.push(rest[..end].to_vec());
+            rest = rest.get(end + 1..).unwrap_or_default();
             if self.head.len() == HEAD_LINES {
                 let name = match self.head[0].as_slice() {
                     b"" => app.as_bytes(),
@@ -203,9 +198,8 @@ impl Stream {
                 };
                 self.origin = Origin::named(app, "stdout", name);
             }
-            return;
         }
-        log.line(&self.origin, line);
+        log.lines(&self.origin, rest);
     }
 }
 

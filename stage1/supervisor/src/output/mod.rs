@@ -2,14 +2,16 @@
 
 mod sink;
 mod source;
+mod split;
 
 use memchr::memchr;
 
 pub(crate) use sink::Sink;
 pub(crate) use source::Source;
+pub(crate) use split::Splitter;
 
 /// Longest line; longer ones are cut in pieces (journald's own limit).
-pub(crate) const LINE_MAX: usize = 48 * 1024;
+const LINE_MAX: usize = 48 * 1024;
 
 /// The lines of some bytes, without their ends; the last one may have none.
 pub(crate) fn lines(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {

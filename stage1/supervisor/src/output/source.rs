@@ -2,13 +2,12 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use memchr::memrchr;
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::pipe::fcntl_setpipe_size;
 
-use super::{LINE_MAX, Sink};
-use crate::log::{Log, Origin};
+use super::{Sink, Splitter};
+use crate::log::{KubernetesLog, Log, Origin};
 
 /// What a pipe holds; no more is read at once if it goes to somebody who may be slow.
 const PIPE: usize = 64 * 1024;
@@ -20,25 +19,51 @@ const TURN: usize = 256 * 1024;
 #[derive(Debug)]
 pub(crate) struct Source {
     pipe: OwnedFd,
-    /// `name[pid]: `
+    label: Label,
+    /// Whether the pipe holds more than pipes do at first.
+    wide: bool,
+    splitter: Splitter,
+}
+
+/// Whose lines they are.
+#[derive(Debug)]
+struct Label {
+    /// `name[pid]: `, for whoever reads the pod's own output.
     tag: String,
     /// For the pod's log.
     origin: Origin,
-    /// Whether the pipe holds more than pipes do at first.
-    wide: bool,
-    /// The beginning of a line whose end has not come yet.
-    partial: Vec<u8>,
+    /// Where they go as well.
+    file: Option<KubernetesLog>,
+}
+
+impl Label {
+    fn pass_on(&mut self, lines: &[u8], sink: &mut Sink, log: &mut Log) {
+        sink.take(&self.tag, lines);
+        log.lines(&self.origin, lines);
+        if let Some(file) = &mut self.file {
+            file.lines(lines);
+        }
+    }
 }
 
 impl Source {
     /// `stream` is `stdout` or `stderr`.
-    pub(crate) fn new(pipe: OwnedFd, app: &str, stream: &str, pid: i32) -> Self {
+    pub(crate) fn new(
+        pipe: OwnedFd,
+        app: &str,
+        stream: &str,
+        pid: i32,
+        file: Option<KubernetesLog>,
+    ) -> Self {
         Self {
             pipe,
-            tag: format!("{app}[{pid}]: "),
-            origin: Origin::stream(app, stream, pid),
+            label: Label {
+                tag: format!("{app}[{pid}]: "),
+                origin: Origin::stream(app, stream, pid),
+                file,
+            },
             wide: false,
-            partial: Vec::new(),
+            splitter: Splitter::default(),
         }
     }
 
@@ -90,32 +115,15 @@ impl Source {
     }
 
     fn take(&mut self, bytes: &[u8], sink: &mut Sink, log: &mut Log) {
-        let end = memrchr(b'\n', bytes).map_or(0, |end| end + 1);
-        let (ended, begun) = bytes.split_at(end);
-        if self.partial.is_empty() {
-            self.pass_on(ended, sink, log);
-        } else if end > 0 {
-            self.partial.extend_from_slice(ended);
-            self.flush(sink, log);
-        }
-        self.partial.extend_from_slice(begun);
-        // The last piece may be followed by the line's end alone.
-        let whole = self.partial.len().saturating_sub(1) / LINE_MAX * LINE_MAX;
-        if whole > 0 {
-            self.pass_on(&self.partial[..whole], sink, log);
-            self.partial.drain(..whole);
-        }
+        let label = &mut self.label;
+        self.splitter
+            .take(bytes, |lines| label.pass_on(lines, sink, log));
     }
 
     /// Passes on what is held, with an end or without.
     fn flush(&mut self, sink: &mut Sink, log: &mut Log) {
-        let held = std::mem::take(&mut self.partial);
-        self.pass_on(&held, sink, log);
-    }
-
-    fn pass_on(&self, lines: &[u8], sink: &mut Sink, log: &mut Log) {
-        sink.take(&self.tag, lines);
-        log.lines(&self.origin, lines);
+        let label = &mut self.label;
+        self.splitter.flush(|lines| label.pass_on(lines, sink, log));
     }
 }
 
@@ -127,6 +135,7 @@ impl AsFd for Source {
 
 #[cfg(test)]
 mod tests {
+    use super::super::LINE_MAX;
     use super::*;
     use std::fs::File;
     use std::io::{Read, Seek};
@@ -139,7 +148,7 @@ mod tests {
 
     fn source() -> (Source, OwnedFd) {
         let (read, write) = pipe_with(PipeFlags::NONBLOCK).unwrap();
-        (Source::new(read, "web", "stdout", 7), write)
+        (Source::new(read, "web", "stdout", 7, None), write)
     }
 
     /// Nobody can write there: the log counts what it loses.
