@@ -15,7 +15,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "sandbox",
     about: "Create an empty pod application sandbox",
     usage: "sandbox",
-    long: "Starts a pod without apps, to which apps can be added while it runs. It ends when it is stopped.",
+    long: "Starts a pod without apps, to which apps can be added while it runs. It ends when it is stopped.\n\nFor the kubelet, the annotation coreos.com/rkt/experiment/logmode=k8s-plain leads the lines of apps to\nfiles as well, in the directory coreos.com/rkt/experiment/kubernetes-log-dir. Each app's is what the\nannotation coreos.com/rkt/experiment/kubernetes-log-path says when it is added.",
     arguments: |command| {
         let command = run_flags::arguments(command).args([
             switch("no-overlay", "disable overlay filesystem"),

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::SystemTime;
 
+use memchr::memchr_iter;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 use rustix::io::Errno;
 use sandbox::{Context, Error};
@@ -18,10 +19,10 @@ pub(crate) struct KubernetesLog {
     /// `stdout` or `stderr`.
     stream: &'static str,
     splitter: Splitter,
-    /// What was tried in vain ended in the midst of a line.
+    /// What was written last ends in the midst of a line.
     torn: bool,
     /// Lines that the disk refused.
-    lost: u64,
+    lost: usize,
 }
 
 impl KubernetesLog {
@@ -95,39 +96,44 @@ impl KubernetesLog {
             self.stream
         );
         let mut text = Vec::with_capacity(bytes.len() + head.len());
-        if self.torn {
-            text.push(b'\n');
-        }
-        if self.lost > 0 {
-            let said = format!(
-                "{head}rkt: {} lines were lost: the disk is full\n",
-                self.lost
-            );
-            text.extend_from_slice(said.as_bytes());
-        }
-        let mut count = 0;
         for line in lines(bytes) {
             text.extend_from_slice(head.as_bytes());
             text.extend_from_slice(line);
             text.push(b'\n');
-            count += 1;
         }
-        match self.write(&text) {
-            Ok(()) => (self.lost, self.torn) = (0, false),
-            Err(_) => self.lost += count,
-        }
+        // A full disk loses lines, but never stops an app.
+        let missing = match self.catch_up(&head) {
+            true => self.write(&text).err(),
+            false => Some(text.as_slice()),
+        };
+        self.lost += missing.map_or(0, |text| memchr_iter(b'\n', text).count());
     }
 
-    /// A full disk loses lines, but never stops an app.
-    fn write(&mut self, mut text: &[u8]) -> Result<(), Errno> {
+    /// Ends the line that was torn, and says what is missing; false if there is no room yet.
+    fn catch_up(&mut self, head: &str) -> bool {
+        let end = if self.torn { "\n" } else { "" };
+        let lost = match self.lost {
+            0 => String::new(),
+            lost => format!("{head}rkt: {lost} lines were lost: the disk is full\n"),
+        };
+        let caught_up = self.write(format!("{end}{lost}").as_bytes()).is_ok();
+        if caught_up {
+            self.lost = 0;
+        }
+        caught_up
+    }
+
+    /// Writes all of it; what is left, if that is not possible.
+    fn write<'t>(&mut self, mut text: &'t [u8]) -> Result<(), &'t [u8]> {
         while !text.is_empty() {
             match rustix::io::write(&self.file, text) {
+                Ok(0) => return Err(text),
                 Ok(written) => {
-                    self.torn |= written > 0 && text[written - 1] != b'\n';
+                    self.torn = text[written - 1] != b'\n';
                     text = &text[written..];
                 }
                 Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno),
+                Err(_) => return Err(text),
             }
         }
         Ok(())
