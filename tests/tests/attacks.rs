@@ -220,6 +220,8 @@ fn device_nodes_open_nothing() {
                 "mknod /tmp/disk b {major} {minor} && head -c 1 /tmp/disk && echo broken
                  mknod /tmp/mem c 1 1 && head -c 1 /tmp/mem && echo broken
                  mknod /tmp/kmsg c 1 11 && head -c 1 /tmp/kmsg && echo broken
+                 mknod /tmp/console c 5 1 && echo x > /tmp/console && echo broken
+                 [ $(stat -c %t:%T /dev/console) = 5:1 ] && echo broken
                  mknod /dev/shm/null c 1 3 && echo x > /dev/shm/null && echo broken
                  true"
             ),

@@ -12,7 +12,7 @@ const NODES: [&str; 8] = [
     "random 1:8",
     "urandom 1:9",
     "tty 5:0",
-    "console 5:1",
+    "console 1:3",
     "net/tun a:c8",
 ];
 
@@ -69,8 +69,8 @@ fn each_app_has_nodes_of_its_own() {
 fn without_the_privilege_the_hosts_nodes_are_shown() {
     let rkt = Rkt::new();
     let image = rkt.fetch(&fixtures::busybox());
-    let script =
-        "busybox mknod /x c 1 3 2>/dev/null || echo none; head -c 3 /dev/zero | wc -c; ls /dev/net";
+    let script = "busybox mknod /x c 1 3 2>/dev/null || echo none; head -c 3 /dev/zero | wc -c; ls /dev/net; \
+        stat -c %t:%T /dev/console";
     let words = ["--exec=/bin/sh", "--", "-c", script];
     let plain = rkt.command(
         &[
@@ -83,6 +83,11 @@ fn without_the_privilege_the_hosts_nodes_are_shown() {
     let output = Running::start(through("setpriv", &without, &plain))
         .finish()
         .expect(0);
-    assert_eq!(output.app_lines(), ["none", "3", "tun"], "{}", output.all());
+    assert_eq!(
+        output.app_lines(),
+        ["none", "3", "tun", "1:3"],
+        "{}",
+        output.all()
+    );
     rkt.assert_clean();
 }

@@ -19,8 +19,11 @@ const NODES: [(&str, u32, u32); 7] = [
     ("random", 1, 8),
     ("urandom", 1, 9),
     ("tty", 5, 0),
-    ("console", 5, 1),
+    // The host's console is not the pod's: who may read it sees what is typed there. An app with a
+    // terminal has that in its place.
+    (CONSOLE, 1, 3),
 ];
+const CONSOLE: &str = "console";
 const NET: &str = "net";
 const TUN_NAME: &str = "net/tun";
 const TUN: (u32, u32) = (10, 200);
@@ -141,7 +144,8 @@ fn bind_nodes(
 ) -> Result<(), Error> {
     directory(dev, NET, 0o755)?;
     for name in names() {
-        let node = match mounts::copy(from, Path::new(name), false) {
+        let source = if name == CONSOLE { "null" } else { name };
+        let node = match mounts::copy(from, Path::new(source), false) {
             Err(errno) if dispensable(errno) => continue,
             node => node.context("open device", name)?,
         };
