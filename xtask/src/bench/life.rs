@@ -9,7 +9,7 @@ use e2e::{Rkt, Running, TempDir, fixtures, until};
 
 use super::Programs;
 use super::idle::footprint;
-use super::measure::{Contestant, compare, median, time};
+use super::measure::{Contestant, compare, median, settle, time};
 use super::report::Table;
 use crate::Result;
 
@@ -69,6 +69,8 @@ pub(crate) fn log(programs: &Programs, table: &mut Table) -> Result<()> {
                 command
             }),
         ];
+        // Both keep the processors busy, which a build that was here before still writes back with.
+        settle();
         let medians = compare(&contestants, FLOODS, PAUSE)?;
         super::peers::clean_up();
         let wall = |name: &str| medians.get(name).map_or(f64::NAN, |sample| sample.wall);

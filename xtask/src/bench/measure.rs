@@ -148,10 +148,16 @@ pub(crate) fn time(command: &mut Command) -> Result<f64> {
     ))
 }
 
-/// Like [`time`], for work that fills the page cache: what was written before is on the disk, and the
-/// memory is the machine's already. A virtual machine gives what is free back to its host, and a page
-/// got again costs ten times one that is there, which hides what the programs cost.
+/// Like [`time`], for work that fills the page cache.
 pub(crate) fn time_warm(command: &mut Command) -> Result<f64> {
+    settle();
+    time(command)
+}
+
+/// Before work that fills the page cache: what was written before is on the disk, and the memory is the
+/// machine's already. A virtual machine gives what is free back to its host, and a page got again costs
+/// ten times one that is there, which hides what the programs cost.
+pub(crate) fn settle() {
     const BYTES: usize = 1 << 31;
     // First, since the disk of the benches is a file, whose pages are memory, too; and twice, since
     // what one call brings to that file the next one brings to the machine's disk.
@@ -161,8 +167,6 @@ pub(crate) fn time_warm(command: &mut Command) -> Result<f64> {
     let mut memory = vec![0_u8; BYTES];
     memory.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
     std::hint::black_box(&memory);
-    drop(memory);
-    time(command)
 }
 
 /// The median of some measurements.
