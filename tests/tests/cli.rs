@@ -75,6 +75,16 @@ fn flags_of_an_app_must_follow_its_image() {
 }
 
 #[test]
+fn a_flag_without_its_value_does_not_take_the_mark_of_arguments() {
+    let rkt = Rkt::new();
+    for flag in ["user", "volume", "dns", "ipc", "insecure-options"] {
+        let name = format!("--{flag}");
+        rkt.run(&["run", "example.com/x", &name, "--", "b"])
+            .refused(&[&format!("{name} needs a value before --")]);
+    }
+}
+
+#[test]
 fn an_image_is_needed() {
     let rkt = Rkt::new();
     rkt.run(&["run"]).refused(&[]);

@@ -70,7 +70,8 @@ impl<'r> Pod<'r> {
         let lines = text.lines().map(|line| {
             let (time, rest) = line.split_once(' ').unwrap();
             let digits = time.replace(|c: char| c.is_ascii_digit(), "0");
-            let (whole, fraction) = digits.split_once('.').unwrap();
+            let parts = digits.split_once('.');
+            let (whole, fraction) = parts.unwrap_or_else(|| panic!("{line}"));
             assert_eq!(whole, "0000-00-00T00:00:00", "{line}");
             let fraction = fraction.strip_suffix('Z').unwrap();
             assert!((1..=9).contains(&fraction.len()), "{line}");
@@ -133,6 +134,22 @@ fn lines_go_to_the_apps_file_in_every_mode() {
     pod.stop();
 }
 
+/// What holds an app's output open when the app is started again does not take its last words along.
+#[test]
+fn what_an_earlier_start_wrote_is_passed_on() {
+    let rkt = Rkt::new();
+    let pod = Pod::start(&rkt, &[]);
+    let script = "(printf partial; exec sleep 1000) & sleep 0.2; exit 0";
+    pod.run("app", "app.log", &[], script);
+    pod.run_again("app");
+    assert_eq!(pod.lines("app.log"), ["stdout partial"]);
+    pod.run_again("app");
+    assert_eq!(pod.lines("app.log"), ["stdout partial", "stdout partial"]);
+    let log = rkt.ok(&["logs", "--app=app", "--format=cat", &pod.uuid]);
+    assert_eq!(log.lines().filter(|line| *line == "partial").count(), 2);
+    pod.stop();
+}
+
 #[test]
 fn the_files_are_the_hosts_whatever_the_pods_ids() {
     let rkt = Rkt::new();
@@ -184,6 +201,9 @@ fn nothing_leads_out_of_the_directory() {
     fs::create_dir(&elsewhere).unwrap();
     symlink(elsewhere.join("file"), pod.logs.join("link")).unwrap();
     symlink(&elsewhere, pod.logs.join("dir")).unwrap();
+    let victim = rkt.path("victim");
+    fs::write(&victim, "mine\n").unwrap();
+    fs::hard_link(&victim, pod.logs.join("hard")).unwrap();
     let pipe = pod.logs.join("pipe");
     assert!(Command::new("mkfifo").arg(pipe).status().unwrap().success());
     for (n, file) in ["../x", "/x", "a/../../x", ".", "a/"]
@@ -205,11 +225,19 @@ fn nothing_leads_out_of_the_directory() {
         ("link", "link"),
         ("dir", "dir/x"),
         ("pipe", "pipe"),
+        ("hard", "hard"),
         ("missing", "missing/x"),
     ] {
         pod.add(name, file, &[], "echo yes").expect(0);
         pod.start_app(name).refused(&["open log", file]);
+        let app = format!("--app={name}");
+        let status = rkt.json(&["app", "status", &pod.uuid, &app, "--format=json"]);
+        assert_eq!(
+            (&status["state"], &status["exit_code"]),
+            (&"exited".into(), &203.into())
+        );
     }
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "mine\n");
     assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
     // It can be started once what was wrong is mended.
     fs::create_dir(pod.logs.join("missing")).unwrap();
@@ -264,8 +292,8 @@ fn a_full_disk_loses_lines_and_says_so() {
         .write(true)
         .open(logs.join("app.log"))
         .unwrap();
-    assert_eq!(file.metadata().unwrap().len(), 64 << 10);
     let full = fs::read_to_string(logs.join("app.log")).unwrap();
+    assert!(full.len() > 60 << 10 && full.ends_with('\n'), "{full}");
     let kept = full.bytes().filter(|byte| *byte == b'\n').count();
     // There is room once the beginning is gone, as after a rotation by copying.
     file.set_len(1000).unwrap();
@@ -283,10 +311,22 @@ fn a_full_disk_loses_lines_and_says_so() {
     let told = text.lines().rev().nth(1).unwrap();
     assert!(
         told.ends_with(&format!(
-            " stdout rkt: {} lines were lost: the disk is full",
+            " stdout rkt: {} lines were lost: No space left on device (os error 28)",
             2000 - kept
         )),
         "{told}, {kept} kept"
     );
+    // No line is begun that does not end, by either stream.
+    let script = "cat /dev/zero | tr '\\0' x | head -c 70000 | fold -w 100; echo wrong >&2";
+    pod.run("torn", "torn.log", &["--stderr=stream"], script);
+    let remounted = Command::new("mount")
+        .args(["-o", "remount,size=1m"])
+        .arg(&logs)
+        .status();
+    assert!(remounted.unwrap().success());
+    pod.run_again("torn");
+    let lines = pod.lines("torn.log");
+    assert_eq!(lines.last().unwrap().len(), "stdout ".len() + 100);
+    assert!(lines.contains(&"stderr wrong".to_owned()));
     pod.stop();
 }

@@ -6,6 +6,8 @@
 
 use std::ffi::OsString;
 
+use clap::{ArgMatches, Id};
+
 /// The hidden flag that marks where a group stood.
 pub(crate) const MARK: &str = "app-args-group";
 
@@ -62,6 +64,16 @@ pub(crate) fn split(args: Vec<OsString>) -> Result<(Vec<OsString>, Groups), Stri
         groups.push(group);
     }
     Ok((kept, groups))
+}
+
+/// The name of a flag that stands before `--` and takes the mark for its value.
+pub(super) fn without_value(matches: &ArgMatches) -> Option<&str> {
+    let mark = format!("--{MARK}=");
+    let took = |id: &str| {
+        let mut values = matches.get_raw(id).into_iter().flatten();
+        values.any(|value| value.as_encoded_bytes().starts_with(mark.as_bytes()))
+    };
+    matches.ids().map(Id::as_str).find(|id| took(id))
 }
 
 /// The words of a command line that are no flags and no values of global flags.

@@ -12,6 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::commands::{self, Entry};
 use crate::context::Context;
+use crate::failure::Failure;
 use crate::output;
 use flags::{list, switch, text};
 
@@ -56,10 +57,16 @@ fn run(entry: &Entry, path: &[&Entry], matches: &ArgMatches, groups: groups::Gro
     output::set_prefix(path.first().map_or("rkt", |e| e.name));
     usage::warn_deprecated(matches, entry);
     let debug = flags::Values::is(matches, "debug");
-    let outcome = Context::new(matches, groups).and_then(|context| {
-        crate::rootless::enter(&context, entry)?;
-        (entry.run)(&context, matches)
-    });
+    let whole = match groups::without_value(matches) {
+        Some(flag) => Err(Failure::new(format!("--{flag} needs a value before --"))),
+        None => Ok(()),
+    };
+    let outcome = whole
+        .and_then(|()| Context::new(matches, groups))
+        .and_then(|context| {
+            crate::rootless::enter(&context, entry)?;
+            (entry.run)(&context, matches)
+        });
     match outcome {
         Ok(status) => status,
         Err(failure) => {

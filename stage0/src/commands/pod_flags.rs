@@ -1,8 +1,6 @@
 //! Flags of `run` and `prepare` that say what is in the pod, and the position rules of those that
 //! belong to single images: each follows its image.
 
-use std::os::unix::ffi::OsStrExt;
-
 use clap::{Arg, ArgMatches, Command};
 
 use appc::{AcIdentifier, Annotation, EnvironmentVariable, ExposedPort, Mount, Volume};
@@ -153,7 +151,6 @@ pub(super) fn read_apps(
     groups: &Groups,
     before: usize,
 ) -> Result<PodRequest, Failure> {
-    refuse_missing_values(matches)?;
     let mut images = placed(matches, "image");
     images.drain(..before.min(images.len()));
     let mut request = PodRequest::default();
@@ -183,18 +180,6 @@ pub(super) fn read_apps(
         }
     }
     Ok(request)
-}
-
-/// A flag that wants a value and stands before `--` has taken the mark for it.
-fn refuse_missing_values(matches: &ArgMatches) -> Result<(), Failure> {
-    let mark = format!("--{MARK}=");
-    for id in matches.ids() {
-        let mut values = matches.get_raw(id.as_str()).into_iter().flatten();
-        if values.any(|value| value.as_bytes().starts_with(mark.as_bytes())) {
-            return Err(Failure::new(format!("--{id} needs a value before --")));
-        }
-    }
-    Ok(())
 }
 
 /// The values of a flag with their positions.
@@ -429,15 +414,5 @@ mod tests {
             "invalid value \"x\" for --environment"
         );
         assert_eq!(message("rkt prepare -- a"), "-- must follow an image");
-        for line in [
-            "rkt run a --user -- b",
-            "rkt run a --volume -- b",
-            "rkt run a --pull-policy -- b",
-        ] {
-            assert!(
-                message(line).ends_with(" needs a value before --"),
-                "{line}"
-            );
-        }
     }
 }

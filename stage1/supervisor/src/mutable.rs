@@ -15,6 +15,7 @@ use crate::control::{Addition, Asker, Received, Request};
 use crate::plan::AppPlan;
 use crate::pod::attach_volume;
 use crate::running::{App, NotStarted, State};
+use crate::status::FAILED_TO_START;
 use crate::supervise::Supervisor;
 
 /// Apps that were added and never started, and the volumes of all that were added.
@@ -82,7 +83,7 @@ impl Supervisor {
         if self.stop.is_some() {
             return asker.answer(Err("the pod is being stopped".into()));
         }
-        let again = self.find(name).map(|n| self.apps.swap_remove(n).plan);
+        let again = self.find(name).map(|n| self.take(n).plan);
         let waiting = self.additions.waiting.iter().position(|p| p.name == name);
         let plan = again.or_else(|| waiting.map(|n| self.additions.waiting.swap_remove(n)));
         let Some(plan) = plan else {
@@ -94,10 +95,25 @@ impl Supervisor {
                 self.apps.push(app);
             }
             Err(failed) => {
+                // As of one whose program cannot be executed.
+                if let Err(error) = self.status.exited(&failed.plan.name, FAILED_TO_START) {
+                    self.complain(&error);
+                }
                 asker.answer(Err(failed.error.to_string()));
                 self.additions.waiting.push(failed.plan);
             }
         }
+    }
+
+    /// Takes an app out, once what it wrote is passed on.
+    fn take(&mut self, n: usize) -> App {
+        let mut app = self.apps.swap_remove(n);
+        for (source, sink) in app.sources.iter_mut().zip(&mut self.sinks) {
+            if let Some(source) = source.take() {
+                source.finish(sink, &mut self.log);
+            }
+        }
+        app
     }
 
     fn launch(&mut self, plan: AppPlan) -> Result<App, Box<NotStarted>> {
@@ -105,10 +121,10 @@ impl Supervisor {
             return Err(Box::new(NotStarted { plan, error }));
         }
         let app = App::start(plan, self.debug, &mut self.log)?;
-        if let Err(error) = app.release(&self.status) {
-            self.complain(&error);
+        match app.release(&self.status) {
+            Ok(()) => Ok(app),
+            Err(error) => Err(app.give_up(error)),
         }
-        Ok(app)
     }
 
     fn stop_app(&mut self, name: &str, asker: Asker) {
@@ -133,7 +149,7 @@ impl Supervisor {
             if self.apps[n].state != State::Exited {
                 return Err(format!("app {name:?} is running"));
             }
-            self.apps.swap_remove(n);
+            self.take(n);
         }
         self.additions.waiting.retain(|plan| plan.name != name);
         for place in self.additions.volumes.remove(name).unwrap_or_default() {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use sandbox::clone::{Cloned, Namespaces, clone};
 use sandbox::{Context, Error};
 
@@ -14,7 +14,7 @@ use crate::attach::{Attachable, Ends};
 use crate::control::Asker;
 use crate::log::{KubernetesLog, Log, Sockets};
 use crate::notify::Readiness;
-use crate::output::{Sink, Source};
+use crate::output::{Output, Sink, Source};
 use crate::plan::{AppPlan, StreamMode};
 use crate::status::StatusDirectory;
 
@@ -109,7 +109,7 @@ impl App {
             terminal: Some(master),
             ..Ends::default()
         };
-        self.attachable.open(&self.plan.name, ends, [None, None])
+        self.attachable.open(&self.plan.name, ends)
     }
 
     /// Whether nothing is to be waited for before the pod is ready.
@@ -126,6 +126,16 @@ impl App {
             let _ = channel.go();
         }
         Ok(())
+    }
+
+    /// Ends an app whose program was not released.
+    pub(crate) fn give_up(self, error: Error) -> Box<NotStarted> {
+        // One that is gone already is what is wanted.
+        let _ = kill_process(self.pid, Signal::KILL);
+        Box::new(NotStarted {
+            plan: self.plan,
+            error,
+        })
     }
 
     pub(crate) fn pump(&mut self, stream: usize, sink: &mut Sink, log: &mut Log) {
@@ -158,6 +168,7 @@ impl App {
 }
 
 impl Begun {
+    /// All that may fail comes before the clone.
     fn of(plan: &AppPlan, debug: bool, log: &mut Log) -> Result<Self, Error> {
         let (ours, theirs) =
             Channel::pair(plan.sockets.len()).context("make a channel for app", &plan.name)?;
@@ -166,54 +177,43 @@ impl Begun {
             true => Some(Readiness::open(&plan.name)?),
             false => None,
         };
+        let modes = plan.streams;
         let files = match &plan.log_file {
-            Some(file) => KubernetesLog::open(file)?.map(Some),
-            None => [None, None],
+            Some(file) if modes.has(StreamMode::Log) || modes.has(StreamMode::Stream) => {
+                KubernetesLog::open(file)?.map(Some)
+            }
+            _ => [None, None],
         };
-        let (streams, ends) = streams(plan).context("make a pipe for app", &plan.name)?;
+        let (streams, mut ends) =
+            streams(plan, files).context("make a pipe for app", &plan.name)?;
+        let logged = [
+            (modes.stdout, &mut ends.stdout),
+            (modes.stderr, &mut ends.stderr),
+        ];
+        let [stdout, stderr] = logged.map(|(mode, end)| end.take_if(|_| mode == StreamMode::Log));
+        let mut attachable = Attachable::default();
+        if modes.has(StreamMode::Stream) {
+            attachable.open(&plan.name, ends)?;
+        }
         let child = start(plan, &streams, &theirs, debug, log).context("start app", &plan.name)?;
-        let mut begun = Self {
+        let pid = child.pid.as_raw_nonzero().get();
+        let source = |output: Option<Output>, stream| {
+            output.map(|output| Source::new(output, &plan.name, stream, pid))
+        };
+        Ok(Self {
             pid: child.pid,
             channel: ours,
             sockets,
             readiness,
             streams,
-            sources: [None, None],
-            attachable: Attachable::default(),
-        };
-        begun.connect(plan, ends, files)?;
-        Ok(begun)
-    }
-
-    /// Leads the app's streams where they belong.
-    fn connect(
-        &mut self,
-        plan: &AppPlan,
-        mut ends: Ends,
-        mut files: [Option<KubernetesLog>; 2],
-    ) -> Result<(), Error> {
-        let (modes, pid) = (plan.streams, self.pid.as_raw_nonzero().get());
-        let outputs = [
-            ("stdout", modes.stdout, &mut ends.stdout),
-            ("stderr", modes.stderr, &mut ends.stderr),
-        ];
-        let sources = self.sources.iter_mut().zip(&mut files);
-        for ((source, file), (stream, mode, end)) in sources.zip(outputs) {
-            if mode == StreamMode::Log {
-                *source = end
-                    .take()
-                    .map(|fd| Source::new(fd, &plan.name, stream, pid, file.take()));
-            }
-        }
-        match modes.has(StreamMode::Stream) {
-            true => self.attachable.open(&plan.name, ends, files),
-            false => Ok(()),
-        }
+            sources: [source(stdout, "stdout"), source(stderr, "stderr")],
+            attachable,
+        })
     }
 }
 
 /// What the app gets as standard streams, and the supervisor's ends of them.
-fn streams(plan: &AppPlan) -> Result<(Streams, Ends), Errno> {
+fn streams(plan: &AppPlan, files: [Option<KubernetesLog>; 2]) -> Result<(Streams, Ends), Errno> {
     let modes = plan.streams;
     let mut ends = Ends::default();
     if modes.has(StreamMode::Interactive) {
@@ -233,17 +233,18 @@ fn streams(plan: &AppPlan) -> Result<(Streams, Ends), Errno> {
         StreamMode::Terminal => Stdio::Terminal,
         _ => Stdio::Null,
     };
-    let output = |mode, end: &mut Option<OwnedFd>| match mode {
+    let output = |mode, file, end: &mut Option<Output>| match mode {
         StreamMode::Log | StreamMode::Stream => {
             let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
             rustix::io::ioctl_fionbio(&read, true)?;
-            *end = Some(read);
+            *end = Some(Output { pipe: read, file });
             Ok::<_, Errno>(Stdio::Pipe(write))
         }
         StreamMode::Terminal => Ok(Stdio::Terminal),
         _ => Ok(Stdio::Null),
     };
-    let stdout = output(modes.stdout, &mut ends.stdout)?;
-    let stderr = output(modes.stderr, &mut ends.stderr)?;
+    let [out, err] = files;
+    let stdout = output(modes.stdout, out, &mut ends.stdout)?;
+    let stderr = output(modes.stderr, err, &mut ends.stderr)?;
     Ok((Streams([stdin, stdout, stderr]), ends))
 }

@@ -135,7 +135,11 @@ impl Supervisor {
                 Polled::Relay(n) => relay[n] = flags,
             }
         }
-        self.log.commit();
+        match self.sinks.iter().any(Sink::has_pending) {
+            // What is shown is in the log, whatever happens next.
+            true => self.log.settle(),
+            false => self.log.commit(),
+        }
         self.pump_relay(relay);
         for app in &mut self.apps {
             app.attachable.sweep();

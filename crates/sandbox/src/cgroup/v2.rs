@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
 
-use super::control::{set, set_if_there};
+use super::control::{self, set_if_there};
 use super::limits::{Limits, PERIOD_US, cpu_quota};
 use super::{Device, MOUNT, block, devices};
 use crate::error::{Context, Error};
@@ -45,7 +45,7 @@ impl Subtree {
         let dir = make(CWD, &below_mount(path))?;
         enable(dir.as_fd());
         super::devices_bpf::restrict(dir.as_fd(), devices)?;
-        limit(dir.as_fd(), limits).map_err(explained)?;
+        limit(dir.as_fd(), limits)?;
         let supervisor = make(dir.as_fd(), Path::new(SUPERVISOR))?;
         Ok(Self {
             dir,
@@ -89,14 +89,17 @@ impl Subtree {
     }
 }
 
-/// Says why a file is missing that each cgroup has whose parent hands the controller down.
-fn explained(mut error: Error) -> Error {
-    if error.errno == Errno::NOENT {
-        error.object.push_str(
-            " (rkt's cgroup was not given this controller: a unit has those that Delegate= names)",
-        );
-    }
-    error
+/// Writes a limit, or says why its file is missing: each cgroup has it whose parent hands the
+/// controller down.
+fn set(dir: BorrowedFd<'_>, file: &str, value: &str) -> Result<(), Error> {
+    control::set(dir, file, value).map_err(|mut error| {
+        if error.errno == Errno::NOENT {
+            error.object.push_str(
+                " (rkt's cgroup was not given this controller: a unit has those that Delegate= names)",
+            );
+        }
+        error
+    })
 }
 
 fn limit(dir: BorrowedFd<'_>, limits: &Limits) -> Result<(), Error> {
@@ -255,7 +258,7 @@ mod tests {
             memory: Some(4096),
             ..Limits::default()
         };
-        let error = limit(dir.as_fd(), &limits).map_err(explained).unwrap_err();
+        let error = limit(dir.as_fd(), &limits).unwrap_err();
         assert!(
             error.to_string().contains("memory.max") && error.to_string().contains("Delegate=")
         );

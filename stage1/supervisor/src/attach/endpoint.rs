@@ -13,6 +13,7 @@ use rustix::net::{
 use sandbox::Context;
 
 use crate::log::KubernetesLog;
+use crate::output::Output;
 
 use super::client::Client;
 use super::spool::Spool;
@@ -58,14 +59,13 @@ impl Endpoint {
         Self::new(name, None, Some(sink))
     }
 
-    /// An app's output: the read end of its pipe.
-    pub(super) fn output(
-        name: &'static str,
-        source: OwnedFd,
-        file: Option<KubernetesLog>,
-    ) -> Result<Self, Errno> {
-        let output = Self::new(name, Some(source), None)?;
-        Ok(Self { file, ..output })
+    /// An app's output.
+    pub(super) fn output(name: &'static str, output: Output) -> Result<Self, Errno> {
+        let endpoint = Self::new(name, Some(output.pipe), None)?;
+        Ok(Self {
+            file: output.file,
+            ..endpoint
+        })
     }
 
     /// The master of an app's terminal.
@@ -135,7 +135,7 @@ impl Endpoint {
                     welcome(&mut self.clients, replay, start);
                 }
             }
-            Part::Source => self.read_source(),
+            Part::Source => drop(self.read_source()),
             Part::Sink => self.write_sink(),
             Part::Client(n) => self.serve(n, ready),
         }
@@ -157,9 +157,10 @@ impl Endpoint {
         self.write_sink();
     }
 
-    fn read_source(&mut self) {
+    /// Whether something came, or the end.
+    fn read_source(&mut self) -> bool {
         let (Some(source), Some(spool)) = (&self.source, &mut self.spool) else {
-            return;
+            return false;
         };
         let mut buffer = [0; BUFFER];
         match rustix::io::read(source, &mut buffer) {
@@ -170,7 +171,7 @@ impl Endpoint {
                     file.take(&buffer[..n]);
                 }
             }
-            Err(Errno::AGAIN | Errno::INTR) => return,
+            Err(Errno::AGAIN | Errno::INTR) => return false,
             // EIO is how a master says that its last slave was closed.
             Ok(_) | Err(_) => self.end_source(),
         }
@@ -179,11 +180,12 @@ impl Endpoint {
                 client.catch_up(spool);
             }
         }
+        true
     }
 
     fn end_source(&mut self) {
         self.source = None;
-        if let Some(mut file) = self.file.take() {
+        if let Some(file) = self.file.take() {
             file.end();
         }
     }
@@ -216,13 +218,8 @@ impl Endpoint {
 
     /// After the app's end: reads what it left, and lets go of its input.
     pub(crate) fn close(&mut self) {
-        while self.source.is_some() {
-            let before = self.spool.as_ref().map_or(0, Spool::end);
-            self.read_source();
-            if self.source.is_some() && self.spool.as_ref().map_or(0, Spool::end) == before {
-                self.end_source();
-            }
-        }
+        while self.source.is_some() && self.read_source() {}
+        self.end_source();
         self.sink = None;
         if self.spool.is_none() {
             self.clients.clear();

@@ -13,7 +13,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use sandbox::{Context, Error};
 use stage1_abi::path;
 
-use crate::log::KubernetesLog;
+use crate::output::Output;
 
 pub(crate) use endpoint::{Endpoint, Part, bind_in, listener_of};
 
@@ -30,43 +30,34 @@ pub(crate) struct Attachable {
 #[derive(Debug, Default)]
 pub(crate) struct Ends {
     pub(crate) stdin: Option<OwnedFd>,
-    pub(crate) stdout: Option<OwnedFd>,
-    pub(crate) stderr: Option<OwnedFd>,
+    pub(crate) stdout: Option<Output>,
+    pub(crate) stderr: Option<Output>,
     pub(crate) terminal: Option<OwnedFd>,
 }
 
 impl Attachable {
-    /// Opens these streams of `app` to clients. What comes on standard output and error goes to
-    /// `files` as well.
-    pub(crate) fn open(
-        &mut self,
-        app: &str,
-        ends: Ends,
-        files: [Option<KubernetesLog>; 2],
-    ) -> Result<(), Error> {
+    /// Opens these streams of `app` to clients.
+    pub(crate) fn open(&mut self, app: &str, ends: Ends) -> Result<(), Error> {
         let dir = directory(app)?;
         // Sockets are bound by a name of any length only in the working directory.
         rustix::process::fchdir(&dir).context("enter", path::attach(app).display())?;
         let opened = self
-            .add(ends, files)
+            .add(ends)
             .and_then(|()| self.write_endpoints(&dir, app))
             .context("open streams of app", app);
         rustix::process::chdir("/").context("enter", "/")?;
         opened
     }
 
-    fn add(&mut self, ends: Ends, files: [Option<KubernetesLog>; 2]) -> Result<(), Errno> {
-        let [out, err] = files;
+    fn add(&mut self, ends: Ends) -> Result<(), Errno> {
         if let Some(stdin) = ends.stdin {
             self.endpoints.push(Endpoint::input("stdin", stdin)?);
         }
         if let Some(stdout) = ends.stdout {
-            self.endpoints
-                .push(Endpoint::output("stdout", stdout, out)?);
+            self.endpoints.push(Endpoint::output("stdout", stdout)?);
         }
         if let Some(stderr) = ends.stderr {
-            self.endpoints
-                .push(Endpoint::output("stderr", stderr, err)?);
+            self.endpoints.push(Endpoint::output("stderr", stderr)?);
         }
         if let Some(master) = ends.terminal {
             self.endpoints.push(Endpoint::terminal(TTY, master)?);

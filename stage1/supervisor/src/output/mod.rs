@@ -4,11 +4,23 @@ mod sink;
 mod source;
 mod split;
 
+use std::os::fd::OwnedFd;
+
 use memchr::memchr;
+
+use crate::log::KubernetesLog;
 
 pub(crate) use sink::Sink;
 pub(crate) use source::Source;
 pub(crate) use split::Splitter;
+
+/// What an app writes to standard output or error: the read end of its pipe, and the file that it goes
+/// to beside the log or those who attach to it.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) pipe: OwnedFd,
+    pub(crate) file: Option<KubernetesLog>,
+}
 
 /// Longest line; longer ones are cut in pieces (journald's own limit).
 const LINE_MAX: usize = 48 * 1024;

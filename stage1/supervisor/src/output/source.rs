@@ -6,7 +6,7 @@ use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::pipe::fcntl_setpipe_size;
 
-use super::{Sink, Splitter};
+use super::{Output, Sink, Splitter};
 use crate::log::{KubernetesLog, Log, Origin};
 
 /// What a pipe holds; no more is read at once if it goes to somebody who may be slow.
@@ -37,10 +37,10 @@ struct Label {
 }
 
 impl Label {
-    fn pass_on(&mut self, lines: &[u8], sink: &mut Sink, log: &mut Log) {
+    fn pass_on(&self, lines: &[u8], sink: &mut Sink, log: &mut Log) {
         sink.take(&self.tag, lines);
         log.lines(&self.origin, lines);
-        if let Some(file) = &mut self.file {
+        if let Some(file) = &self.file {
             file.lines(lines);
         }
     }
@@ -48,13 +48,8 @@ impl Label {
 
 impl Source {
     /// `stream` is `stdout` or `stderr`.
-    pub(crate) fn new(
-        pipe: OwnedFd,
-        app: &str,
-        stream: &str,
-        pid: i32,
-        file: Option<KubernetesLog>,
-    ) -> Self {
+    pub(crate) fn new(output: Output, app: &str, stream: &str, pid: i32) -> Self {
+        let Output { pipe, file } = output;
         Self {
             pipe,
             label: Label {
@@ -75,6 +70,17 @@ impl Source {
         let goes_on = self.read(&mut buffer, sink, log);
         sink.buffer = buffer;
         goes_on
+    }
+
+    /// Takes what is there, whoever may still write, and ends.
+    pub(crate) fn finish(mut self, sink: &mut Sink, log: &mut Log) {
+        // So often all that a pipe holds is read, also if the sink is full.
+        for _ in 0..TURN / PIPE {
+            if !self.pump(sink, log) {
+                return;
+            }
+        }
+        self.flush(sink, log);
     }
 
     fn read(&mut self, buffer: &mut Vec<u8>, sink: &mut Sink, log: &mut Log) -> bool {
@@ -115,14 +121,14 @@ impl Source {
     }
 
     fn take(&mut self, bytes: &[u8], sink: &mut Sink, log: &mut Log) {
-        let label = &mut self.label;
+        let label = &self.label;
         self.splitter
             .take(bytes, |lines| label.pass_on(lines, sink, log));
     }
 
     /// Passes on what is held, with an end or without.
     fn flush(&mut self, sink: &mut Sink, log: &mut Log) {
-        let label = &mut self.label;
+        let label = &self.label;
         self.splitter.flush(|lines| label.pass_on(lines, sink, log));
     }
 }
@@ -148,7 +154,11 @@ mod tests {
 
     fn source() -> (Source, OwnedFd) {
         let (read, write) = pipe_with(PipeFlags::NONBLOCK).unwrap();
-        (Source::new(read, "web", "stdout", 7, None), write)
+        let output = Output {
+            pipe: read,
+            file: None,
+        };
+        (Source::new(output, "web", "stdout", 7), write)
     }
 
     /// Nobody can write there: the log counts what it loses.
