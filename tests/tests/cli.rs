@@ -63,6 +63,28 @@ fn a_prefix_of_a_command_is_enough() {
     let rkt = Rkt::new();
     assert_eq!(rkt.ok(&["vers"]), rkt.ok(&["version"]));
     rkt.run(&["im", "li"]).expect(0);
+    // It is the original's, where there is one of those.
+    assert_eq!(rkt.ok(&["l", "--no-legend"]), "");
+    rkt.run(&["stat", "nothing"]).refused(&["status: "]);
+}
+
+#[test]
+fn flags_of_a_command_may_stand_before_it() {
+    let rkt = Rkt::new();
+    assert_eq!(rkt.ok(&["--no-legend", "list"]), "");
+    assert_eq!(rkt.ok(&["--format=json", "image", "list"]), "null");
+    let args = ["--net=none", "--interactive", "run", "example.com/x"];
+    rkt.run(&args).refused(&["example.com/x"]);
+    rkt.run(&[
+        "--stage1-path=/nothing",
+        "--pull-policy",
+        "never",
+        "run",
+        "example.com/x",
+    ])
+    .refused(&["run: "]);
+    rkt.run(&["--exec=/x", "run", "example.com/x"])
+        .refused(&["--exec must follow an image"]);
 }
 
 #[test]

@@ -185,11 +185,17 @@ fn on_terminal(rkt: &Rkt, image: &str, script: &str, typed: &str) -> e2e::Output
 fn interactive_hands_over_the_terminal() {
     let rkt = Rkt::new();
     let image = rkt.fetch(&fixtures::busybox());
-    let script = "tty; stty size; echo ready; read word; echo got $word; exit 11";
+    let script = "tty; stty size; echo term=$TERM.; echo ready; read word; echo got $word; exit 11";
     let output = on_terminal(&rkt, &image, script, "typed\n");
     assert_eq!(output.code, 11, "{}", output.all());
     assert!(output.stdout.contains("got typed"), "{}", output.stdout);
     assert!(output.stdout.contains("33 77"), "{}", output.stdout);
+    let term = std::env::var("TERM").unwrap_or_else(|_| "vt100".into());
+    assert!(
+        output.stdout.contains(&format!("term={term}.")),
+        "{}",
+        output.stdout
+    );
     assert!(output.stdout.contains("/dev/"), "{}", output.stdout);
     rkt.assert_clean();
 }

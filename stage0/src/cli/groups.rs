@@ -20,7 +20,7 @@ const GROUPED: [&str; 2] = ["run", "prepare"];
 const GROUPED_APP: [&str; 2] = ["app", "add"];
 
 /// Global flags that take the next word as their value.
-const GLOBALS_WITH_VALUE: [&str; 7] = [
+pub(super) const GLOBALS_WITH_VALUE: [&str; 7] = [
     "--dir",
     "--system-config",
     "--local-config",

@@ -3,6 +3,7 @@
 pub(crate) mod flags;
 pub(crate) mod groups;
 pub(crate) mod help;
+mod order;
 mod usage;
 
 use std::ffi::OsString;
@@ -26,7 +27,7 @@ pub(crate) fn main() -> ExitCode {
     if let Some(status) = commands::net_plugin::as_link() {
         return status;
     }
-    let args: Vec<OsString> = std::env::args_os().collect();
+    let args = order::command_first(std::env::args_os().collect());
     let (args, groups) = match groups::split(args) {
         Ok(split) => split,
         Err(message) => {

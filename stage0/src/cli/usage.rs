@@ -75,7 +75,11 @@ pub(crate) fn find(entries: &'static [Entry], word: &str) -> Option<&'static Ent
     if let Some(exact) = entries.iter().find(|e| e.name == word) {
         return Some(exact);
     }
-    let mut starting = entries.iter().filter(|e| e.name.starts_with(word));
+    let starting = |newer| {
+        let starts = move |e: &&Entry| e.newer == newer && e.name.starts_with(word);
+        entries.iter().filter(starts)
+    };
+    let mut starting = starting(starting(false).next().is_none());
     match (starting.next(), starting.next()) {
         (Some(only), None) => Some(only),
         _ => None,

@@ -43,6 +43,7 @@ pub(super) const ENTRY: Entry = Entry {
         ])
     },
     run: logs,
+    newer: true,
     ..Entry::BASE
 };
 

@@ -22,6 +22,7 @@ pub(super) const ENTRY: Entry = Entry {
     long: "Prints the events by which pods were measured before they ran, for each start of the machine, and\nthe value of PCR 15 that follows from them. The logs are in \"measurements\" of the data directory,\nin the TCG's crypto-agile format, which other programs read, too.",
     arguments: |command| command.arg(format_flag()),
     run: measurements,
+    newer: true,
     ..Entry::BASE
 };
 

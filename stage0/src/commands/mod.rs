@@ -64,6 +64,8 @@ pub(crate) struct Entry {
     pub(crate) joins: bool,
     /// It is left out of help texts.
     pub(crate) hidden: bool,
+    /// The original does not have it: a beginning that fits one of the original's, too, is that one's.
+    pub(crate) newer: bool,
     /// Flags that are accepted with a warning, and what the warning advises.
     pub(crate) deprecated: &'static [(&'static str, &'static str)],
     /// Its own subcommands.
@@ -82,6 +84,7 @@ impl Entry {
         needs_root: false,
         joins: false,
         hidden: false,
+        newer: false,
         deprecated: &[],
         children: &[],
     };

@@ -30,6 +30,7 @@ pub(super) const ENTRY: Entry = Entry {
         ])
     },
     run,
+    newer: true,
     ..Entry::BASE
 };
 

@@ -99,8 +99,7 @@ fn plan(args: &EnterArgs) -> Result<AppPlan, Error> {
     let exec = command.map_err(|arg| Error::Enter(format!("argument {arg:?} is not UTF-8")))?;
     let mut variables = plan::environment(&app);
     if !variables.iter().any(|(name, _)| name == "TERM") {
-        let term = std::env::var("TERM").unwrap_or_else(|_| "vt100".into());
-        variables.push(("TERM".into(), term));
+        variables.push(plan::terminal_type());
     }
     Ok(AppPlan {
         name: args.app.clone(),

@@ -1,6 +1,7 @@
 //! From the manifests and the arguments to the plan of the pod.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -130,6 +131,12 @@ impl Pod<'_> {
         if notify {
             variables.push(("NOTIFY_SOCKET".into(), path::NOTIFY_IN_APP.into()));
         }
+        let streams = self.streams(runtime)?;
+        let terminal = streams.has(StreamMode::Terminal)
+            || (streams.has(StreamMode::Interactive) && std::io::stdin().is_terminal());
+        if terminal && !variables.iter().any(|(name, _)| name == "TERM") {
+            variables.push(terminal_type());
+        }
         let cgroup = cgroup_for(name, &isolation.limits, &devices)?;
         let handler = |event| app.event_handler(event).map(|h| h.exec.clone());
         Ok(AppPlan {
@@ -139,7 +146,7 @@ impl Pod<'_> {
             environment: variables,
             notify,
             working_directory: PathBuf::from(app.working_directory()),
-            streams: self.streams(runtime)?,
+            streams,
             log_file: kubernetes::file(self.manifest, runtime)?,
             user: app.user,
             group: app.group,
@@ -243,6 +250,12 @@ pub(crate) fn environment(app: &App) -> Vec<(String, String)> {
     variables
         .map(|v| (v.name.clone(), v.value.clone()))
         .collect()
+}
+
+/// The variable that tells an app of its terminal: it is like rkt's, if that has one.
+pub(crate) fn terminal_type() -> (String, String) {
+    let term = std::env::var("TERM").unwrap_or_else(|_| "vt100".into());
+    ("TERM".into(), term)
 }
 
 /// The host's own resolver and hosts files are shown through the stage1 root file system, like

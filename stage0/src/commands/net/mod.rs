@@ -25,6 +25,7 @@ pub(super) const ENTRY: Entry = Entry {
         Ok(std::process::ExitCode::SUCCESS)
     },
     children: &[list::ENTRY, show::ENTRY],
+    newer: true,
     ..Entry::BASE
 };
 

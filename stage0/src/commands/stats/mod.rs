@@ -57,6 +57,7 @@ pub(super) const ENTRY: Entry = Entry {
             ),
         }
     },
+    newer: true,
     ..Entry::BASE
 };
 
