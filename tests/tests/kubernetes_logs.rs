@@ -139,7 +139,8 @@ fn lines_go_to_the_apps_file_in_every_mode() {
 fn what_an_earlier_start_wrote_is_passed_on() {
     let rkt = Rkt::new();
     let pod = Pod::start(&rkt, &[]);
-    let script = "(printf partial; exec sleep 1000) & sleep 0.2; exit 0";
+    let script = "rm -f /said; (printf partial; echo > /said; exec sleep 1000) &
+        until [ -e /said ]; do sleep 0.01; done";
     pod.run("app", "app.log", &[], script);
     pod.run_again("app");
     assert_eq!(pod.lines("app.log"), ["stdout partial"]);
