@@ -5,6 +5,7 @@
 
 mod aci;
 mod dir;
+mod disk;
 pub mod fixtures;
 mod gpg;
 mod https;
@@ -22,6 +23,7 @@ mod wait;
 
 pub use aci::{Aci, Compression};
 pub use dir::TempDir;
+pub use disk::SmallDisk;
 pub use gpg::Gpg;
 pub use https::Internet;
 pub use lab::{Container, Lab};

@@ -4,21 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use e2e::{Rkt, fixtures};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-
-/// The engine's data directory on a disk of that size; unmounted by the engine's end.
-fn on_small_disk(rkt: &Rkt, size: &str) {
-    let options = std::ffi::CString::new(format!("size={size}")).unwrap();
-    mount(
-        "tmpfs",
-        rkt.data(),
-        "tmpfs",
-        MountFlags::empty(),
-        Some(options.as_c_str()),
-    )
-    .unwrap();
-}
+use e2e::{Rkt, SmallDisk, fixtures};
 
 fn large() -> e2e::Aci {
     fixtures::busybox().file("/large", 0o644, vec![b'x'; 30 << 20])
@@ -27,7 +13,7 @@ fn large() -> e2e::Aci {
 #[test]
 fn fetching_onto_a_full_disk() {
     let rkt = Rkt::new();
-    on_small_disk(&rkt, "20M");
+    let _disk = SmallDisk::mount(&rkt.data(), "20M");
     let path = rkt.image(&large());
     let output = rkt.run(&["fetch", &path]);
     output.refused(&["o space left"]);
@@ -45,13 +31,12 @@ fn fetching_onto_a_full_disk() {
     assert!(used < 2000, "{used} KiB stay behind");
     // A smaller image still goes in.
     rkt.fetch(&fixtures::probe());
-    unmount(rkt.data(), UnmountFlags::DETACH).unwrap();
 }
 
 #[test]
 fn running_on_a_full_disk() {
     let rkt = Rkt::new();
-    on_small_disk(&rkt, "40M");
+    let _disk = SmallDisk::mount(&rkt.data(), "40M");
     let image = rkt.fetch(&fixtures::probe());
     rkt.run(&["run", "--net=none", &image, "--exec=/probe", "--", "true"])
         .expect(0);
@@ -66,7 +51,6 @@ fn running_on_a_full_disk() {
     rkt.run(&["run", "--net=none", &image, "--exec=/probe", "--", "true"])
         .expect(0);
     rkt.assert_clean();
-    unmount(rkt.data(), UnmountFlags::DETACH).unwrap();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use e2e::{Rkt, Running, fixtures};
+use e2e::{Rkt, Running, SmallDisk, fixtures};
 
 const POD: &str = "--annotation=coreos.com/rkt/experiment/logmode=k8s-plain";
 
@@ -274,12 +274,7 @@ fn a_full_disk_loses_lines_and_says_so() {
     let rkt = Rkt::new();
     let logs = rkt.path("logs");
     fs::create_dir(&logs).unwrap();
-    let mounted = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=64k", "none"])
-        .arg(&logs)
-        .status();
-    assert!(mounted.unwrap().success());
-    let _unmount = super::logs::Unmount(logs.clone());
+    let disk = SmallDisk::mount(&logs, "64k");
     let pod = Pod::start(&rkt, &[]);
     let script = "i=0; while [ $i -lt 2000 ]; do echo line number $i; i=$((i+1)); done; read wait; echo after";
     pod.add("app", "app.log", &["--stdin=stream"], script)
@@ -320,11 +315,7 @@ fn a_full_disk_loses_lines_and_says_so() {
     // No line is begun that does not end, by either stream.
     let script = "cat /dev/zero | tr '\\0' x | head -c 70000 | fold -w 100; echo wrong >&2";
     pod.run("torn", "torn.log", &["--stderr=stream"], script);
-    let remounted = Command::new("mount")
-        .args(["-o", "remount,size=1m"])
-        .arg(&logs)
-        .status();
-    assert!(remounted.unwrap().success());
+    disk.resize("1m");
     pod.run_again("torn");
     let lines = pod.lines("torn.log");
     assert_eq!(lines.last().unwrap().len(), "stdout ".len() + 100);

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use e2e::{Rkt, Running, fixtures};
+use e2e::{Rkt, Running, SmallDisk, fixtures};
 
 fn shell<'a>(image: &'a str, name: &'a str, script: &'a str) -> Vec<&'a str> {
     vec![
@@ -246,18 +246,7 @@ fn a_full_disk_stops_no_app_and_the_loss_is_told() {
     // A data directory with room for the images and little more.
     let disk = rkt.path("disk");
     std::fs::create_dir(&disk).unwrap();
-    let mount = |args: &[&str]| {
-        assert!(
-            Command::new("mount")
-                .args(args)
-                .arg(&disk)
-                .status()
-                .unwrap()
-                .success()
-        );
-    };
-    mount(&["-t", "tmpfs", "-o", "size=64m", "none"]);
-    let _unmount = Unmount(disk.clone());
+    let _disk = SmallDisk::mount(&disk, "64m");
     let dir = format!("--dir={}", disk.display());
     let image = rkt.image(&fixtures::busybox());
     rkt.ok(&[&dir, "fetch", &image]);
@@ -306,14 +295,5 @@ fn a_full_disk_stops_no_app_and_the_loss_is_told() {
     );
     for _ in 0..2 {
         rkt.ok(&[&dir, "gc", "--grace-period=0s"]);
-    }
-}
-
-/// Unmounts when the test ends, however it ends.
-pub(super) struct Unmount(pub(super) std::path::PathBuf);
-
-impl Drop for Unmount {
-    fn drop(&mut self) {
-        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use e2e::oci::{Layer, Published, sha256};
 use e2e::server::{Reply, Request, Server};
-use e2e::{Rkt, until};
+use e2e::{Rkt, SmallDisk, until};
 use serde_json::json;
 
 use super::oci::script;
@@ -163,15 +163,12 @@ fn killed_at_any_moment_the_store_stays_sound() {
 /// Disks of all sizes: too small for a part, for the trees, for the index.
 #[test]
 fn a_disk_that_is_full_at_any_stage() {
-    use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
     let published = image().published();
     let registry = Server::start(move |request| published.answer(request));
     let mut good = 0;
     for size in [64, 300, 1000, 2500, 4000, 6000, 40_000] {
         let rkt = Rkt::new();
-        let options = std::ffi::CString::new(format!("size={size}k")).unwrap();
-        let options = Some(options.as_c_str());
-        mount("tmpfs", rkt.data(), "tmpfs", MountFlags::empty(), options).unwrap();
+        let _disk = SmallDisk::mount(&rkt.data(), &format!("{size}k"));
         let output = fetch(&rkt, &at(&registry));
         match output.code {
             0 => good += 1,
@@ -190,7 +187,6 @@ fn a_disk_that_is_full_at_any_stage() {
                 assert!(left < 100_000, "{size}k: {left} bytes stay");
             }
         }
-        unmount(rkt.data(), UnmountFlags::DETACH).unwrap();
     }
     assert_eq!(good, 1);
 }
