@@ -30,15 +30,13 @@ pub(super) const GLOBALS_WITH_VALUE: [&str; 7] = [
     "--memprofile",
 ];
 
-/// Takes the groups out of a command line of `run` or `prepare`; leaves every other one alone.
+/// Takes the groups out of a command line of `run` or `prepare`, whose command is
+/// [written out](super::order); leaves every other one alone.
 pub(crate) fn split(args: Vec<OsString>) -> Result<(Vec<OsString>, Groups), String> {
     let words = words(&args);
     let command = words.first().cloned().unwrap_or_default();
     let adds = words.iter().take(2).eq(&GROUPED_APP);
-    let grouped = adds
-        || GROUPED.contains(&command.as_str())
-        || super::usage::find(crate::commands::ALL, &command)
-            .is_some_and(|e| GROUPED.contains(&e.name));
+    let grouped = adds || GROUPED.contains(&command.as_str());
     if !grouped || !args.iter().any(|a| a == "--" || a == "---") {
         return Ok((args, Groups::new()));
     }
@@ -95,6 +93,7 @@ pub(crate) fn words(args: &[OsString]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::order::command_first;
     use super::*;
 
     fn line(text: &str) -> Vec<OsString> {
@@ -115,7 +114,7 @@ mod tests {
         assert_eq!(groups, [["c"]]);
         let enter = line("rkt enter u -- ls");
         assert_eq!(split(enter.clone()).unwrap(), (enter, Groups::new()));
-        let (_, groups) = split(line("rkt prep a -- z")).unwrap();
+        let (_, groups) = split(command_first(line("rkt prep a -- z"))).unwrap();
         assert_eq!(groups, [["z"]]);
     }
 }

@@ -80,10 +80,9 @@ fn run(entry: &Entry, path: &[&Entry], matches: &ArgMatches, groups: groups::Gro
     }
 }
 
-/// Whether a command may be meant: one of the words is its name, or begins it.
+/// Whether a command may be meant: one of the words is its name.
 fn is_named(name: &str, args: &[OsString]) -> bool {
-    let mut words = args.iter().skip(1);
-    words.any(|word| word.to_str().is_some_and(|word| name.starts_with(word)))
+    args.iter().skip(1).any(|word| word == name)
 }
 
 /// The command line with the `wanted` commands: each costs as much as all flags that every command

@@ -81,6 +81,21 @@ mod tests {
     }
 
     #[test]
+    fn the_global_flags_are_all_listed() {
+        let command = crate::cli::globals(clap::Command::new("rkt"));
+        let mut flags = vec!["-h".to_owned()];
+        flags.extend(
+            command
+                .get_arguments()
+                .map(|arg| format!("--{}", arg.get_id())),
+        );
+        let mut listed = [&GLOBALS_WITH_VALUE[..], &GLOBAL_SWITCHES].concat();
+        flags.sort();
+        listed.sort_unstable();
+        assert_eq!(flags, listed);
+    }
+
+    #[test]
     fn what_the_original_understood_is_not_ambiguous() {
         for (given, expected) in [
             ("rkt stat u", "rkt status u"),
