@@ -13,7 +13,7 @@ use rustix::net::{
 use sandbox::Context;
 
 use crate::log::KubernetesLog;
-use crate::output::Output;
+use crate::output::{Output, Splitter};
 
 use super::client::Client;
 use super::spool::Spool;
@@ -34,8 +34,9 @@ pub(crate) struct Endpoint {
     replay: Option<OwnedFd>,
     /// Where the app's output comes from; `None` once it ended.
     source: Option<OwnedFd>,
-    /// Where it goes as well.
+    /// Where it goes as well, line by line.
     file: Option<KubernetesLog>,
+    splitter: Splitter,
     spool: Option<Spool>,
     /// Where its input goes.
     sink: Option<OwnedFd>,
@@ -92,6 +93,7 @@ impl Endpoint {
                 .transpose()?,
             source,
             file: None,
+            splitter: Splitter::default(),
             sink,
             input: Vec::new(),
             clients: Vec::new(),
@@ -167,8 +169,8 @@ impl Endpoint {
             Ok(n @ 1..) => {
                 // A full disk loses output, but never stops an app.
                 let _ = spool.append(&buffer[..n]);
-                if let Some(file) = &mut self.file {
-                    file.take(&buffer[..n]);
+                if let Some(file) = &self.file {
+                    self.splitter.take(&buffer[..n], |lines| file.lines(lines));
                 }
             }
             Err(Errno::AGAIN | Errno::INTR) => return false,
@@ -186,7 +188,7 @@ impl Endpoint {
     fn end_source(&mut self) {
         self.source = None;
         if let Some(file) = self.file.take() {
-            file.end();
+            self.splitter.flush(|lines| file.lines(lines));
         }
     }
 

@@ -15,14 +15,13 @@ use rustix::io::Errno;
 use sandbox::{Context, Error};
 use stage1_abi::path;
 
-use crate::output::{Splitter, lines};
+use crate::output::lines;
 
 /// One stream of an app on its way to the app's file.
 #[derive(Debug)]
 pub(crate) struct KubernetesLog {
     /// `stdout` or `stderr`.
     stream: &'static str,
-    splitter: Splitter,
     file: Rc<RefCell<File>>,
 }
 
@@ -44,23 +43,8 @@ impl KubernetesLog {
         let file = Rc::new(RefCell::new(File::open(path)?));
         Ok(["stdout", "stderr"].map(|stream| Self {
             stream,
-            splitter: Splitter::default(),
             file: Rc::clone(&file),
         }))
-    }
-
-    /// Takes what was read of the stream, which may end in the midst of a line.
-    pub(crate) fn take(&mut self, bytes: &[u8]) {
-        let (stream, file) = (self.stream, &self.file);
-        self.splitter
-            .take(bytes, |lines| file.borrow_mut().lines(stream, lines));
-    }
-
-    /// The stream's end.
-    pub(crate) fn end(mut self) {
-        let (stream, file) = (self.stream, &self.file);
-        self.splitter
-            .flush(|lines| file.borrow_mut().lines(stream, lines));
     }
 
     /// Takes [lines].
