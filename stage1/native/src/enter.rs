@@ -98,9 +98,7 @@ fn plan(args: &EnterArgs) -> Result<AppPlan, Error> {
     let command: Result<Vec<String>, _> = args.command.iter().map(text).collect();
     let exec = command.map_err(|arg| Error::Enter(format!("argument {arg:?} is not UTF-8")))?;
     let mut variables = plan::environment(&app);
-    if !variables.iter().any(|(name, _)| name == "TERM") {
-        variables.push(plan::terminal_type());
-    }
+    plan::name_terminal(&mut variables);
     Ok(AppPlan {
         name: args.app.clone(),
         exec,

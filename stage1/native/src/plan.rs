@@ -132,10 +132,10 @@ impl Pod<'_> {
             variables.push(("NOTIFY_SOCKET".into(), path::NOTIFY_IN_APP.into()));
         }
         let streams = self.streams(runtime)?;
-        let terminal = streams.has(StreamMode::Terminal)
-            || (streams.has(StreamMode::Interactive) && std::io::stdin().is_terminal());
-        if terminal && !variables.iter().any(|(name, _)| name == "TERM") {
-            variables.push(terminal_type());
+        if streams.has(StreamMode::Terminal)
+            || (streams.has(StreamMode::Interactive) && std::io::stdin().is_terminal())
+        {
+            name_terminal(&mut variables);
         }
         let cgroup = cgroup_for(name, &isolation.limits, &devices)?;
         let handler = |event| app.event_handler(event).map(|h| h.exec.clone());
@@ -252,10 +252,12 @@ pub(crate) fn environment(app: &App) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The variable that tells an app of its terminal: it is like rkt's, if that has one.
-pub(crate) fn terminal_type() -> (String, String) {
-    let term = std::env::var("TERM").unwrap_or_else(|_| "vt100".into());
-    ("TERM".into(), term)
+/// Tells an app of the kind of its terminal, unless its manifest does: like rkt's, if that has one.
+pub(crate) fn name_terminal(variables: &mut Vec<(String, String)>) {
+    if !variables.iter().any(|(name, _)| name == "TERM") {
+        let term = std::env::var("TERM").unwrap_or_else(|_| "vt100".into());
+        variables.push(("TERM".into(), term));
+    }
 }
 
 /// The host's own resolver and hosts files are shown through the stage1 root file system, like
