@@ -98,6 +98,36 @@ fn following_ends_with_the_pod() {
     rkt.assert_clean();
 }
 
+/// On a terminal each look replaces the one before, the busiest pod first.
+#[test]
+fn a_terminal_is_redrawn() {
+    let rkt = Rkt::new();
+    let image = rkt.fetch(&fixtures::busybox());
+    let pod = |script: &str| {
+        let shell = ["--exec=/bin/sh", "--", "-c", script];
+        rkt.start_pod(&[&["--net=none", &image], &shell[..]].concat())
+    };
+    let (idle_pod, idle) = pod("sleep 4");
+    let (busy_pod, busy) = pod("timeout 4 sh -c 'while :; do :; done'; exit 0");
+    let args = ["stats", "--follow", "--interval=100ms", &idle, &busy];
+    let output = rkt.on_terminal(&args, &[]);
+    assert_eq!(output.code, 0, "{}", output.all());
+    let looks: Vec<&str> = output.stdout.split("\u{1b}[H\u{1b}[J").skip(1).collect();
+    assert!(looks.iter().all(|look| look.contains("UUID")), "{looks:?}");
+    // The first knows no share yet, at the end one of them may be gone, and a machine that is busy
+    // itself may leave the busy one nothing for a while. Unsorted, the idle one is always first.
+    let place = |look: &str, uuid: &str| look.find(&uuid[..8]);
+    let orders = looks.iter().skip(1).filter_map(|look| {
+        let (first, second) = (place(look, &busy)?, place(look, &idle)?);
+        Some(first < second)
+    });
+    let orders: Vec<bool> = orders.collect();
+    assert!(orders.contains(&true), "{looks:?}");
+    idle_pod.finish().expect(0);
+    busy_pod.finish().expect(0);
+    rkt.assert_clean();
+}
+
 #[test]
 fn wrong_questions() {
     let rkt = Rkt::new();
